@@ -1,0 +1,250 @@
+"""The table of rules: primitive -> adjoint, each with its formula.
+
+Notation: y the value, g its cotangent, with <g, y> = Re sum conj(g) y. For a map that is holomorphic in x the cotangent
+of x is conj(dy/dx) g; this is the convention in which w - eta g descends (PyTorch's; JAX returns its conjugate). Rules are
+written in the differentiable functions of :mod:`adntn_ref.ad.ops`, so that a rule applied to variables is itself recorded:
+gradients of gradients need nothing more.
+
+``EACH`` holds one rule a positional argument, ``rule(g, y, *args, **kwargs)``; ``JOINT`` one rule for primitives with any
+number of arguments, ``rule(needed, g, y, residual, *args, **kwargs)``.
+"""
+
+from collections.abc import Callable
+from math import pi, sqrt
+from typing import Any
+
+import numpy as np
+
+from adntn_ref.ad import ops
+from adntn_ref.ad.activations import ACTIVATIONS
+from adntn_ref.ad.arrays import Array, dtype_name, is_array, is_complex
+from adntn_ref.ad.einsum import Labels, check_sizes, contract
+from adntn_ref.ad.ops import PRIMITIVES, conj
+from adntn_ref.ad.tape import Primitive, stop_gradient
+
+
+def shape_of(x: Array) -> tuple[int, ...]:
+    """Return the shape of an array, a variable or a number."""
+    return tuple(getattr(x, "shape", ()))
+
+
+def like(x: Array, g: Array) -> Array:
+    """Bring a cotangent to the shape and dtype of the value x it belongs to: the adjoint of broadcasting.
+
+    Sums over the axes along which x was repeated; takes the real part where x is real; casts back where x was promoted.
+    """
+    target, raw = shape_of(x), stop_gradient(x)
+    if shape_of(g) != target:
+        extra = len(shape_of(g)) - len(target)
+        if extra < 0:
+            return like(x, ops.broadcast_to(g, shape=target))
+        if extra:
+            g = ops.sum(g, axis=tuple(range(extra)))
+        repeated = tuple(i for i, n in enumerate(target) if n == 1 and shape_of(g)[i] != 1)
+        if repeated:
+            g = ops.sum(g, axis=repeated, keepdims=True)
+        if shape_of(g) != target:
+            g = ops.broadcast_to(g, shape=target)
+    if is_complex(stop_gradient(g)) and not is_complex(raw):
+        g = ops.real(g)
+    if is_array(raw) and dtype_name(stop_gradient(g)) != dtype_name(raw):
+        g = ops.astype(g, dtype=dtype_name(raw))
+    return g
+
+
+def swap(x: Array) -> Array:
+    """Exchange the last two axes."""
+    n = len(shape_of(x))
+    return ops.transpose(x, axes=(*range(n - 2), n - 1, n - 2))
+
+
+def _power_base(g: Array, y: Array, a: Array, b: Array) -> Array:
+    """Y = a^b:  ga = conj(b a^{b-1}) g; where b = 0 the exponent 1 stands in, so that 0^-1 is never formed."""
+    zero = stop_gradient(b) == 0
+    if isinstance(zero, bool):
+        exponent = 1 if zero else b - 1
+    else:
+        exponent = ops.where(zero, 1.0, ops.subtract(b, 1.0))
+    return like(a, g * conj(b * ops.power(a, exponent)))
+
+
+def _power_exponent(g: Array, y: Array, a: Array, b: Array) -> Array:
+    """Y = a^b:  gb = conj(y log a) g; at a = 0 the limit 0."""
+    zero = stop_gradient(a) == 0
+    return like(b, g * conj(y * ops.where(zero, 0.0, ops.log(ops.where(zero, 1.0, a)))))
+
+
+def _tie_weight(mine: Array, other: Array, y: Array) -> Array:
+    """1 where the argument is the value, 1/2 at a tie, else 0; without a gradient, in the dtype of the value."""
+    raw, won = stop_gradient(y), stop_gradient(mine) == stop_gradient(y)
+    tie = won & (stop_gradient(other) == raw)
+    return ops.astype(np.asarray(won), dtype=dtype_name(raw)) - 0.5 * ops.astype(np.asarray(tie), dtype=dtype_name(raw))
+
+
+def expanded(g: Array, x: Array, axis: Any, keepdims: bool) -> Array:
+    """Undo the loss of axes by a reduction: bring g to the number of axes of x, with length 1 where it was reduced."""
+    shape = shape_of(x)
+    if keepdims or not shape:
+        return g
+    n = len(shape)
+    reduced = range(n) if axis is None else [a % n for a in (axis if isinstance(axis, tuple) else (axis,))]
+    return ops.reshape(g, shape=tuple(1 if i in reduced else shape[i] for i in range(n)))
+
+
+def _sum(g: Array, y: Array, x: Array, *, axis: Any = None, keepdims: bool = False) -> Array:
+    """Y = sum x:  gx = g, repeated."""
+    return ops.broadcast_to(expanded(g, x, axis, keepdims), shape=shape_of(x))
+
+
+def _max(g: Array, y: Array, x: Array, *, axis: Any = None, keepdims: bool = False) -> Array:
+    """Y = max x:  gx = g where x = y, divided by the number of ties."""
+    raw = stop_gradient(x)
+    winners = ops.astype(raw == stop_gradient(expanded(y, x, axis, keepdims)), dtype=dtype_name(raw))
+    share = winners / ops.sum(winners, axis=axis, keepdims=True)
+    return like(x, expanded(g, x, axis, keepdims) * share)
+
+
+def _logsumexp(g: Array, y: Array, x: Array, *, axis: int = -1, keepdims: bool = False) -> Array:
+    """Y = log sum e^x:  gx = g e^{x - y}, the softmax."""
+    return expanded(g, x, axis, keepdims) * ops.exp(x - expanded(y, x, axis, keepdims))
+
+
+def _transpose(g: Array, y: Array, x: Array, *, axes: tuple[int, ...] | None = None) -> Array:
+    """Y = permuted x:  gx = g permuted back."""
+    if axes is None:
+        return ops.transpose(g)
+    return ops.transpose(g, axes=tuple(int(i) for i in np.argsort([a % len(axes) for a in axes])))
+
+
+def _abs(g: Array, y: Array, x: Array) -> Array:
+    """Y = |x|:  gx = g x / |x|, and 0 at 0."""
+    zero = stop_gradient(y) == 0
+    if not is_complex(stop_gradient(x)):
+        return g * ops.astype(np.sign(stop_gradient(x)), dtype=dtype_name(stop_gradient(x)))
+    return g * (x / ops.where(zero, 1.0, y))
+
+
+def _join(needed: tuple[int, ...], g: Array, y: Array, residual: Any, *arrays: Array, axis: int = 0) -> dict[int, Array]:
+    """Y = arrays end to end:  each gets its own part of g."""
+    axis = axis % len(shape_of(y))
+    ends = np.cumsum([shape_of(x)[axis] for x in arrays])
+    return {
+        i: like(arrays[i], g[(slice(None),) * axis + (slice(int(ends[i]) - shape_of(arrays[i])[axis], int(ends[i])),)])
+        for i in needed
+    }
+
+
+def _contract(
+    needed: tuple[int, ...], g: Array, y: Array, residual: Any, *operands: Array, inputs: Any, output: Labels
+) -> dict[int, Array]:
+    """Y = einsum:  the cotangent of an operand is the einsum of g with the conjugates of all others."""
+    sizes = check_sizes(inputs, [shape_of(x) for x in operands], output)
+    return {i: _contract_one(i, g, operands, inputs, output, sizes) for i in needed}
+
+
+def _contract_one(
+    i: int, g: Array, operands: tuple[Array, ...], inputs: Any, output: Labels, sizes: dict[int, int]
+) -> Array:
+    mine, x = inputs[i], operands[i]
+    others = [conj(operand) for k, operand in enumerate(operands) if k != i]
+    labels = [term for k, term in enumerate(inputs) if k != i]
+    # A label only this operand has was summed over: its cotangent is constant along it.
+    lonely = set(mine) - set(output).union(*labels)
+    # An axis of length 1 that was repeated is summed over by leaving it out of the result.
+    lengths = dict(zip(mine, shape_of(x), strict=True))
+    repeated = {label for label in mine if lengths[label] != sizes[label]}
+    kept = tuple(dict.fromkeys(label for label in mine if label not in lonely | repeated))
+    gx = contract(g, *others, inputs=(output, *labels), output=kept)
+    axes = [k for k, label in enumerate(mine) if label in kept]
+    if len(set(mine)) != len(mine):
+        gx, axes = _onto_diagonals(gx, kept, mine, shape_of(x), dtype_name(stop_gradient(gx)))
+    return like(x, ops.reshape(gx, shape=tuple(n if k in axes else 1 for k, n in enumerate(shape_of(x)))))
+
+
+def _onto_diagonals(
+    gx: Array, kept: Labels, mine: Labels, shape: tuple[int, ...], dtype: str
+) -> tuple[Array, list[int]]:
+    """Put the cotangent of a diagonal onto the diagonal: a product with one unit matrix for each repetition.
+
+    Axes are renamed by position; returns the array and the positions it has axes for.
+    """
+    first = {label: mine.index(label) for label in mine}
+    copies = [k for k, label in enumerate(mine) if first[label] != k]
+    units = [np.eye(shape[k], dtype=dtype) for k in copies]
+    names = [(first[mine[k]], k) for k in copies]
+    axes = sorted({first[label] for label in kept}.union(*names))
+    return contract(gx, *units, inputs=(tuple(first[label] for label in kept), *names), output=tuple(axes)), axes
+
+
+def _through(name: str) -> Callable[[Array, Array, Array], Array]:
+    """Return the rule of an activation:  gx = conj(sigma'(x)) g."""
+    first = ACTIVATIONS[name].first
+    return lambda g, y, x: g * conj(first(x, y))
+
+
+EACH: dict[str, tuple[Callable[..., Array] | None, ...]] = {
+    # arithmetic
+    "add": (lambda g, y, a, b: like(a, g), lambda g, y, a, b: like(b, g)),
+    "subtract": (lambda g, y, a, b: like(a, g), lambda g, y, a, b: like(b, -g)),
+    "multiply": (lambda g, y, a, b: like(a, g * conj(b)), lambda g, y, a, b: like(b, g * conj(a))),
+    "divide": (lambda g, y, a, b: like(a, g / conj(b)), lambda g, y, a, b: like(b, -g * conj(y / b))),
+    "power": (_power_base, _power_exponent),
+    "negative": (lambda g, y, x: -g,),
+    "matrix_product": (  # y = a b:  ga = g b^H,  gb = a^H g
+        lambda g, y, a, b: like(a, ops.matrix_product(g, swap(conj(b)))),
+        lambda g, y, a, b: like(b, ops.matrix_product(swap(conj(a)), g)),
+    ),
+    # shape
+    "reshape": (lambda g, y, x, *, shape: ops.reshape(g, shape=shape_of(x)),),
+    "transpose": (_transpose,),
+    "broadcast_to": (lambda g, y, x, *, shape: like(x, g),),
+    "getitem": (lambda g, y, x, *, index: ops.scatter_add(g, index=index, shape=shape_of(x)),),
+    "scatter_add": (lambda g, y, x, *, index, shape: ops.getitem(g, index=index),),
+    "astype": (lambda g, y, x, *, dtype: like(x, g),),
+    "conj_complex": (lambda g, y, x: conj(g),),
+    "real_part": (lambda g, y, x: like(x, g),),
+    "imag_part": (lambda g, y, x: like(x, 1j * g),),
+    # choice
+    "where": (
+        None,  # the condition
+        lambda g, y, c, a, b: like(a, ops.where(c, g, 0.0)),
+        lambda g, y, c, a, b: like(b, ops.where(c, 0.0, g)),
+    ),
+    "maximum": (
+        lambda g, y, a, b: like(a, g * _tie_weight(a, b, y)),
+        lambda g, y, a, b: like(b, g * _tie_weight(b, a, y)),
+    ),
+    "minimum": (
+        lambda g, y, a, b: like(a, g * _tie_weight(a, b, y)),
+        lambda g, y, a, b: like(b, g * _tie_weight(b, a, y)),
+    ),
+    # reductions
+    "sum": (_sum,),
+    "max": (_max,),
+    "logsumexp": (_logsumexp,),
+    # elementwise
+    "exp": (lambda g, y, x: g * conj(y),),
+    "log": (lambda g, y, x: g / conj(x),),
+    "sqrt": (lambda g, y, x: g / conj(2 * y),),
+    "erf": (lambda g, y, x: g * conj(ops.exp(-x * x) * (2 / sqrt(pi))),),
+    "cos": (lambda g, y, x: g * conj(-ops.sin(x)),),
+    "abs": (_abs,),
+    # activations, sin and tanh among them
+    **{name: (_through(name),) for name in ACTIVATIONS if name != "identity"},
+}
+
+JOINT: dict[str, Callable[..., dict[int, Array]]] = {
+    "join": _join,
+    "contract": _contract,
+}
+
+
+def install(table: dict[str, Primitive]) -> None:
+    """Give every listed primitive its rule."""
+    for name, rules in EACH.items():
+        table[name].rules = rules
+    for name, joint in JOINT.items():
+        table[name].joint_rule = joint
+
+
+install(PRIMITIVES)

@@ -1,0 +1,80 @@
+"""Every error a user can meet.
+
+Each says what was got and what is allowed. All derive from :class:`AdntnError` and from the built-in exception that a
+caller would expect, so that ``except ValueError`` keeps working. ``exit_code`` is what the command line returns:
+2 for input that cannot be used, 1 for work that was begun and failed.
+"""
+
+
+class AdntnError(Exception):
+    """Base of every error raised on purpose by adntn_ref."""
+
+    exit_code = 2
+
+
+class SpecError(AdntnError, ValueError):
+    """A specification that describes no network: shape, modes, layers, names."""
+
+
+class ParameterError(AdntnError, ValueError):
+    """Parameters that do not fit their network: missing, extra or misnamed cores, wrong shapes."""
+
+
+class ArrayError(AdntnError, ValueError):
+    """An array of a wrong shape, or one that is empty where it must not be."""
+
+
+class DTypeError(AdntnError, TypeError):
+    """An array of a dtype that is not allowed here; nothing is ever cast silently."""
+
+
+class NonFiniteError(AdntnError, ValueError):
+    """NaN or infinity where only finite numbers make sense."""
+
+
+class TapeError(AdntnError, TypeError):
+    """A tape variable used in a way that would lose its gradient."""
+
+
+class StartError(AdntnError, ValueError):
+    """No start keeps this network alive: some state is zero for every parameter drawn."""
+
+
+class DivergedError(AdntnError, ArithmeticError):
+    """A fit whose loss or gradient stopped being finite; the last good state was kept."""
+
+    exit_code = 1
+
+
+class MemoryLimitError(AdntnError, MemoryError):
+    """Planned work that would not fit the memory limit; raised before anything is allocated."""
+
+
+class BackendUnavailable(AdntnError, RuntimeError):
+    """An array backend that is unknown, not installed, or without its device."""
+
+
+class MissingExtra(AdntnError, ImportError):
+    """An optional package is needed; the message names the extra that installs it."""
+
+
+class DataError(AdntnError, ValueError):
+    """A data set that is missing, truncated or not what it claims to be."""
+
+
+class TestPartReopened(AdntnError, RuntimeError):
+    """The test part of a data set was asked for twice in one experiment."""
+
+    __test__ = False  # not a pytest class, whatever its name
+
+
+class FileFormatError(AdntnError, ValueError):
+    """A file that is truncated, of another kind, of a newer format version, or inconsistent."""
+
+
+class OutputError(AdntnError, OSError):
+    """An output path that exists already or cannot be written."""
+
+
+class NothingSelected(AdntnError, LookupError):
+    """A glob or a name that matches no tensor."""
