@@ -7,6 +7,7 @@ them (``ad.grad``, ``ad.vjp``, ...).
 from adntn_ref.ad import rules
 from adntn_ref.ad.activations import ACTIVATIONS, Activation, get_activation
 from adntn_ref.ad.einsum import einsum, tensordot
+from adntn_ref.ad.nn_ops import avg_pool2d, conv2d, max_pool2d
 from adntn_ref.ad.ops import (
     PRIMITIVES,
     abs,

@@ -38,20 +38,31 @@ def einsum(subscripts: str, *operands: Array) -> Array:
     >>> einsum("ij,j->i", np.eye(2), np.array([3.0, 4.0]))
     array([3., 4.])
     """
-    shapes = [tuple(stop_gradient(operand).shape) for operand in operands]
+    shapes = [tuple(getattr(operand, "shape", ())) for operand in operands]
     inputs, output = parse(subscripts, shapes)
     return contract(*operands, inputs=inputs, output=output)
 
 
 @function
 def tensordot(a: Array, b: Array, axes: Any = 2) -> Array:
-    """Sum over the last ``axes`` axes of a and the first of b, or over the axes named ``(axes_a, axes_b)``."""
-    n, m = len(stop_gradient(a).shape), len(stop_gradient(b).shape)
+    """Sum over the last ``axes`` axes of a and the first of b, or over the axes named ``(axes_a, axes_b)``.
+
+    Raises
+    ------
+    ArrayError
+        For axes that the arrays do not have, axes named twice, and axes of different lengths.
+    """
+    shape_a, shape_b = (tuple(getattr(x, "shape", ())) for x in (a, b))
+    n, m = len(shape_a), len(shape_b)
     if isinstance(axes, int):
-        over_a, over_b = list(range(n - axes, n)), list(range(axes))
+        pair = [list(range(-axes, 0)), list(range(axes))]
     else:
         pair = [[x] if isinstance(x, int) else list(x) for x in axes]
-        over_a, over_b = [x % n for x in pair[0]], [x % m for x in pair[1]]
+    inside = len(pair) == 2 and all(-k <= x < k for over, k in zip(pair, (n, m), strict=True) for x in over)
+    over_a, over_b = ([x % k for x in over] for over, k in zip(pair, (n, m), strict=True)) if inside else ([], [])
+    lengths = ([shape_a[i] for i in over_a], [shape_b[j] for j in over_b])
+    if not inside or len(set(over_a)) < len(over_a) or len(set(over_b)) < len(over_b) or lengths[0] != lengths[1]:
+        raise ArrayError(f"tensordot cannot sum over axes {axes} of arrays of shapes {shape_a} and {shape_b}")
     labels_a = tuple(range(n))
     labels_b = [n + j for j in range(m)]
     for i, j in zip(over_a, over_b, strict=True):

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from adntn_ref.ad.arrays import Array, backend_of, is_complex
+from adntn_ref.ad.arrays import COMPLEX, REAL, Array, backend_of, is_complex
 from adntn_ref.ad.tape import FUNCTIONS, Primitive, stop_gradient
 from adntn_ref.errors import ArrayError, DTypeError
 
@@ -124,6 +124,8 @@ def scatter_add(xp: Any, values: Array, *, index: Any, shape: tuple[int, ...]) -
 @primitive
 def astype(xp: Any, x: Array, *, dtype: str) -> Array:
     """Cast to another floating or complex dtype (complex to real takes the real part)."""
+    if dtype not in (*REAL, *COMPLEX):
+        raise DTypeError(f"astype to {dtype}, which has no gradient; allowed: {', '.join((*REAL, *COMPLEX))}")
     real = x.real if is_complex(x) and not dtype.startswith("complex") else x
     return real.astype(dtype) if hasattr(real, "astype") else xp.asarray(real, dtype=dtype)
 
@@ -304,7 +306,7 @@ def imag(x: Array) -> Array:
 @function
 def matmul(a: Array, b: Array) -> Array:
     """Matrix product; vectors and stacks of matrices as in NumPy."""
-    shape_a, shape_b = tuple(stop_gradient(a).shape), tuple(stop_gradient(b).shape)
+    shape_a, shape_b = (tuple(getattr(x, "shape", ())) for x in (a, b))
     if not shape_a or not shape_b:
         raise ArrayError(f"matmul needs arrays with axes, got shapes {shape_a} and {shape_b}")
     if len(shape_a) > 1 and len(shape_b) > 1:
@@ -342,6 +344,8 @@ def mean(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
     """Mean over ``axis`` (all by default)."""
     total = sum(x, axis=axis, keepdims=keepdims)
     shape, reduced = stop_gradient(x).shape, stop_gradient(total).shape
+    if 0 in shape:
+        raise ArrayError(f"mean of an array without entries, of shape {tuple(shape)}")
     count = int(np.prod(shape, dtype=np.int64)) / int(np.prod(reduced, dtype=np.int64))
     return multiply(total, 1.0 / count)
 
@@ -357,6 +361,18 @@ def positive(x: Array) -> Array:
     """1 where x > 0, else 0, in the dtype of x: the derivative of relu, itself without a gradient."""
     raw = stop_gradient(x)
     return astype(raw.real > 0 if is_complex(raw) else raw > 0, dtype=raw.dtype.name)
+
+
+def unit_vector(length: int, like: Array) -> Array:
+    """Return (1, 0, ..., 0), raw, in the array library and dtype of ``like``."""
+    raw = stop_gradient(like)
+    return backend_of(raw).asarray(np.eye(1, length, dtype=raw.dtype.name)[0])
+
+
+def unit_matrix(size: int, like: Array) -> Array:
+    """Return the unit matrix, raw, in the array library and dtype of ``like``."""
+    raw = stop_gradient(like)
+    return backend_of(raw).asarray(np.eye(size, dtype=raw.dtype.name))
 
 
 @function

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from adntn_ref.ad import ops
+from adntn_ref.ad import nn_ops, ops
 from adntn_ref.ad.activations import ACTIVATIONS
 from adntn_ref.ad.arrays import Array, dtype_name, is_array, is_complex
 from adntn_ref.ad.einsum import Labels, check_sizes, contract
@@ -158,7 +158,9 @@ def _contract_one(
     axes = [k for k, label in enumerate(mine) if label in kept]
     if len(set(mine)) != len(mine):
         gx, axes = _onto_diagonals(gx, kept, mine, shape_of(x), dtype_name(stop_gradient(gx)))
-    return like(x, ops.reshape(gx, shape=tuple(n if k in axes else 1 for k, n in enumerate(shape_of(x)))))
+    # An axis may still have length 1 where all others had length 1: like() repeats it.
+    length = dict(zip(axes, shape_of(gx), strict=True))
+    return like(x, ops.reshape(gx, shape=tuple(length.get(k, 1) for k in range(len(mine)))))
 
 
 def _onto_diagonals(
@@ -174,6 +176,11 @@ def _onto_diagonals(
     names = [(first[mine[k]], k) for k in copies]
     axes = sorted({first[label] for label in kept}.union(*names))
     return contract(gx, *units, inputs=(tuple(first[label] for label in kept), *names), output=tuple(axes)), axes
+
+
+def _geometry(given: dict[str, Any]) -> dict[str, Any]:
+    """Fill in the geometry of a convolution that its caller left to the defaults."""
+    return {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1, **given}
 
 
 def _through(name: str) -> Callable[[Array, Array, Array], Array]:
@@ -199,7 +206,7 @@ EACH: dict[str, tuple[Callable[..., Array] | None, ...]] = {
     "transpose": (_transpose,),
     "broadcast_to": (lambda g, y, x, *, shape: like(x, g),),
     "getitem": (lambda g, y, x, *, index: ops.scatter_add(g, index=index, shape=shape_of(x)),),
-    "scatter_add": (lambda g, y, x, *, index, shape: ops.getitem(g, index=index),),
+    "scatter_add": (lambda g, y, x, *, index, shape: like(x, ops.getitem(g, index=index)),),
     "astype": (lambda g, y, x, *, dtype: like(x, g),),
     "conj_complex": (lambda g, y, x: conj(g),),
     "real_part": (lambda g, y, x: like(x, g),),
@@ -229,6 +236,24 @@ EACH: dict[str, tuple[Callable[..., Array] | None, ...]] = {
     "erf": (lambda g, y, x: g * conj(ops.exp(-x * x) * (2 / sqrt(pi))),),
     "cos": (lambda g, y, x: g * conj(-ops.sin(x)),),
     "abs": (_abs,),
+    # convolution, bilinear: y = x * w and its two adjoints are each other's derivatives
+    "conv2d": (
+        lambda g, y, x, w, **k: nn_ops.conv2d_input_adjoint(g, conj(w), x_shape=shape_of(x), **_geometry(k)),
+        lambda g, y, x, w, **k: nn_ops.conv2d_weight_adjoint(conj(x), g, w_shape=shape_of(w), **_geometry(k)),
+    ),
+    "conv2d_input_adjoint": (
+        lambda g, y, h, w, *, x_shape, **k: nn_ops.conv2d(g, conj(w), **k),
+        lambda g, y, h, w, *, x_shape, **k: nn_ops.conv2d_weight_adjoint(g, conj(h), w_shape=shape_of(w), **k),
+    ),
+    "conv2d_weight_adjoint": (
+        lambda g, y, x, h, *, w_shape, **k: nn_ops.conv2d_input_adjoint(conj(h), g, x_shape=shape_of(x), **k),
+        lambda g, y, x, h, *, w_shape, **k: nn_ops.conv2d(conj(x), g, **k),
+    ),
+    # pooling, linear once the winners are known
+    "pool_gather": (lambda g, y, x, *, winner: nn_ops.pool_scatter(g, winner=winner, x_shape=shape_of(x)),),
+    "pool_scatter": (lambda g, y, h, *, winner, x_shape: nn_ops.pool_gather(g, winner=winner),),
+    "avg_pool2d": (lambda g, y, x, **k: nn_ops.avg_pool2d_adjoint(g, x_shape=shape_of(x), **k),),
+    "avg_pool2d_adjoint": (lambda g, y, h, *, x_shape, **k: nn_ops.avg_pool2d(g, **k),),
     # activations, sin and tanh among them
     **{name: (_through(name),) for name in ACTIVATIONS if name != "identity"},
 }

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from adntn_ref.ad import ops
-from adntn_ref.ad.arrays import Array, is_complex, namespace, require_inexact
+from adntn_ref.ad.arrays import REAL, Array, dtype_name, is_array, is_complex, namespace, require_inexact
 from adntn_ref.ad.tape import Primitive, Var, backward, leaf, new_level, stop_gradient
-from adntn_ref.ad.trees import Tree, leaves, map_leaves, named_leaves, rebuild
+from adntn_ref.ad.trees import Tree, aligned, leaves, map_leaves, named_leaves, rebuild
 from adntn_ref.errors import ArrayError, TapeError
 
 JACOBIAN_LIMIT = 10_000_000
@@ -62,7 +62,7 @@ def _record(f: Callable[..., Tree], args: tuple[Tree, ...]) -> tuple[Tree, Calla
 
     def pull(g: Tree, free: bool) -> tuple[Tree, ...]:
         totals: list[Any] = [None] * len(starts)
-        for node, y, gy in zip(nodes, leaves(value), _cotangents(value, g), strict=True):
+        for node, y, gy in zip(nodes, leaves(value), aligned(value, g, "the cotangent"), strict=True):
             if node is None:
                 continue
             found = backward(node, _check_cotangent(gy, y), starts, free=free and len(nodes) == 1)
@@ -90,15 +90,10 @@ def _below(y: Any, level: int) -> Any:
     return y.value if type(y) is Var and y.level == level else y
 
 
-def _cotangents(value: Tree, g: Tree) -> list[Any]:
-    given = leaves(g)
-    if len(given) != len(leaves(value)):
-        raise TapeError(f"the value has {len(leaves(value))} leaves, its cotangent {len(given)}")
-    return given
-
-
 def _check_cotangent(g: Any, y: Any) -> Any:
     g = np.asarray(g) if isinstance(g, (int, float, complex)) else g
+    if not is_array(g):
+        raise TapeError(f"the cotangent holds a {type(g).__name__}; allowed: arrays and numbers")
     shape = tuple(getattr(y, "shape", ()))
     if tuple(g.shape) != shape:
         raise ArrayError(f"the cotangent has shape {tuple(g.shape)}, its value {shape}")
@@ -151,7 +146,8 @@ def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0, ha
             result = f(*complete, **kwargs)
             if has_aux:
                 result, aux = result
-                extra.append(map_leaves(stop_gradient, aux))
+                level = max((variable.level for variable in leaves(chosen)), default=0)
+                extra.append(map_leaves(lambda y: _below(y, level), aux))
             return result
 
         value, pull = _record(of_chosen, tuple(args[position] for position in positions))
@@ -168,11 +164,11 @@ def _require_scalar(value: Any) -> None:
     if isinstance(value, (dict, list, tuple)):
         raise TapeError(f"the function must return one real number to be differentiated, got a {type(value).__name__}")
     raw = stop_gradient(value)
-    if getattr(raw, "shape", ()) != () or is_complex(raw):
-        kind = "complex" if is_complex(raw) else "real"
-        raise TapeError(
-            f"the function must return one real number to be differentiated, got a {kind} value of shape {raw.shape}"
-        )
+    if isinstance(raw, (int, float)) and not isinstance(raw, bool):
+        return
+    what = f"a value of dtype {dtype_name(raw)} and shape {raw.shape}" if is_array(raw) else f"a {type(raw).__name__}"
+    if not is_array(raw) or tuple(raw.shape) != () or dtype_name(raw) not in REAL:
+        raise TapeError(f"the function must return one real number to be differentiated, got {what}")
 
 
 def grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
@@ -190,7 +186,7 @@ def grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[
 def inner(a: Tree, b: Tree) -> Array:
     """Return the real inner product of two trees, Re sum conj(a) b."""
     total: Array = 0.0
-    for x, y in zip(leaves(a), leaves(b), strict=True):
+    for x, y in zip(leaves(a), aligned(a, b), strict=True):
         total = total + ops.real(ops.sum(ops.multiply(ops.conj(x), y)))
     return total
 
@@ -236,7 +232,10 @@ def jacobian(f: Callable[[Array], Array], x: Array) -> Array:
            [0., 4.]])
     """
     value, pullback = vjp(f, x)
-    shape, raw = tuple(value.shape), stop_gradient(value)
+    raw = stop_gradient(value)
+    if not is_array(raw):
+        raise TapeError(f"jacobian takes functions that return one array, got a {type(raw).__name__}")
+    shape = tuple(raw.shape)
     if is_complex(raw) or is_complex(stop_gradient(x)):
         raise TapeError("jacobian takes real arrays; use vjp for complex ones")
     rows = int(np.prod(shape, dtype=np.int64))
@@ -245,6 +244,8 @@ def jacobian(f: Callable[[Array], Array], x: Array) -> Array:
         raise TapeError(f"a Jacobian of {rows} x {columns} entries is over the limit of {JACOBIAN_LIMIT}; use vjp")
     unit = np.eye(rows, dtype=raw.dtype)
     pulled = [pullback(unit[i].reshape(shape))[0] for i in range(rows)]
+    if not pulled:
+        return namespace(raw).zeros((*shape, *np.shape(stop_gradient(x))), dtype=dtype_name(stop_gradient(x)))
     return ops.reshape(ops.stack(pulled), shape=(*shape, *np.shape(stop_gradient(x))))
 
 
@@ -264,6 +265,8 @@ def checkpoint(f: Callable[..., Array]) -> Callable[..., Array]:
         y = f(*args)
         if isinstance(y, Var):
             raise TapeError("checkpoint: the function uses a tape variable that is not among its arguments; pass it in")
+        if not is_array(y):
+            raise TapeError(f"checkpoint: the function must return one array, got a {type(y).__name__}")
         return y
 
     def rule(needed: tuple[int, ...], g: Array, y: Array, residual: Any, *args: Array) -> dict[int, Array]:

@@ -60,16 +60,62 @@ def _rebuild(tree: Tree, supply: Iterator[Any]) -> Tree:
     return next(supply)
 
 
+def aligned(tree: Tree, other: Tree, what: str = "the other tree") -> list[Any]:
+    """Return the leaves of ``other`` in the order of ``tree``; dicts are matched by key, sequences by position.
+
+    Raises
+    ------
+    TapeError
+        If the trees differ in structure, naming the place and ``what``.
+
+    Examples
+    --------
+    >>> aligned({"a": 1.0, "b": 2.0}, {"b": 20.0, "a": 10.0})
+    [10.0, 20.0]
+    """
+    return list(_aligned(tree, other, what, ""))
+
+
+def _aligned(tree: Tree, other: Tree, what: str, path: str) -> Iterator[Any]:
+    branches, others = _branches(tree), _branches(other)
+    if branches is None and others is None:
+        yield other
+        return
+    if branches is None or others is None or branches.keys() != others.keys() or _is_dict(tree) != _is_dict(other):
+        place = f" at {path}" if path else ""
+        raise TapeError(f"{what} does not fit{place}: it has {_structure(other)}, where {_structure(tree)} is needed")
+    for key, branch in branches.items():
+        yield from _aligned(branch, others[key], what, f"{path}[{key!r}]")
+
+
+def _is_dict(tree: Tree) -> bool:
+    return isinstance(tree, dict)
+
+
+def _branches(tree: Tree) -> dict[Any, Tree] | None:
+    if isinstance(tree, dict):
+        return tree
+    return dict(enumerate(tree)) if isinstance(tree, (tuple, list)) else None
+
+
+def _structure(tree: Tree) -> str:
+    if isinstance(tree, dict):
+        return f"a dict of {', '.join(map(repr, tree))}" if tree else "an empty dict"
+    return f"a {type(tree).__name__} of {len(tree)}" if isinstance(tree, (tuple, list)) else "a leaf"
+
+
 def map_leaves(function: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
     """Apply ``function`` leaf by leaf to trees of one structure and return the tree of results.
+
+    Raises
+    ------
+    TapeError
+        If the trees differ in structure.
 
     Examples
     --------
     >>> map_leaves(lambda a, b: a + b, {"x": 1.0}, {"x": 2.0})
     {'x': 3.0}
     """
-    columns = [leaves(tree), *(leaves(other) for other in others)]
-    if len({len(column) for column in columns}) != 1:
-        counts = ", ".join(str(len(column)) for column in columns)
-        raise TapeError(f"trees of different numbers of leaves: {counts}")
+    columns = [leaves(tree), *(aligned(tree, other) for other in others)]
     return rebuild(tree, [function(*row) for row in zip(*columns, strict=True)])

@@ -1,0 +1,398 @@
+r"""Two-dimensional convolution and pooling as plain array functions, with their transposes; nothing here knows a tape.
+
+Images are ``(N, C, H, W)`` and weights ``(O, C/groups, kh, kw)``, as in PyTorch; ``stride``, ``padding``, ``dilation``
+and ``kernel`` are pairs (rows, columns). In the formulas, :math:`\tilde x` is the padded image. Convolution is linear
+in x and in W, so it has two transposes; both are plain (not conjugated): the caller conjugates.
+
+How it is computed. Im2col copies every pixel kh·kw times, in runs as short as an image row. Here only the *columns* are
+unrolled, with the batch as the last axis, into ``lowered[group, row, channel, j, w, n]``. In that order
+
+- each copy moves whole runs of Wo·N numbers, whatever the image size, and only kw copies of the image exist;
+- the kh rows under output row h are adjacent in memory, so the matrix of that window is a strided view, not a copy,
+
+and y is one GEMM per output row: ``W (O, kh·C·kw) @ window[h] (kh·C·kw, Wo·N)``. On LeNet-5's layers this is up to
+twice as fast as im2col in NumPy. Large batches go in chunks, which bounds the scratch memory. A 1×1 kernel has nothing
+to unroll: there each image is multiplied by the matrix of W as it lies.
+"""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from adntn_ref.errors import ArrayError, DTypeError
+
+Array = Any
+Pair = tuple[int, int]
+Shape = tuple[int, ...]
+
+CHUNK_ELEMENTS = 2**21
+"""About how many scratch numbers a chunk of the batch may need: 8 MiB in float32, which a shared cache still holds."""
+
+
+def output_size(size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> int:
+    r"""Count the positions of a window along one axis: :math:`\lfloor (size + 2p - d(k-1) - 1)/s \rfloor + 1`.
+
+    Raises
+    ------
+    ArrayError
+        If kernel, stride or dilation is not positive, padding is negative, or the window exceeds the padded input.
+    """
+    if kernel < 1 or stride < 1 or dilation < 1 or padding < 0:
+        raise ArrayError(
+            f"kernel {kernel}, stride {stride}, dilation {dilation}, padding {padding} were got; "
+            "the first three must be at least 1 and the padding at least 0"
+        )
+    span = dilation * (kernel - 1) + 1
+    if span > size + 2 * padding:
+        raise ArrayError(f"a window of {span} does not fit an axis of {size} padded by {padding} on both sides")
+    return (size + 2 * padding - span) // stride + 1
+
+
+def conv2d(
+    xp: Any,
+    x: Array,
+    w: Array,
+    stride: Pair = (1, 1),
+    padding: Pair = (0, 0),
+    dilation: Pair = (1, 1),
+    groups: int = 1,
+) -> Array:
+    r"""Cross-correlate images with a bank of filters.
+
+    .. math:: y[n,o,h,w] = \sum_{c,i,j} W[o,c,i,j]\; \tilde x[n,c,\, h s_h + i d_h,\, w s_w + j d_w]
+
+    Parameters
+    ----------
+    xp
+        Array namespace, for example ``numpy``.
+    x, w
+        Images ``(N, C, H, W)`` and filters ``(O, C/groups, kh, kw)``.
+    stride, padding, dilation
+        Pairs (rows, columns); the padding is with zeros.
+    groups
+        Number of blocks of channels, a divisor of C and O: the b-th block of outputs sees the b-th of inputs only.
+
+    Returns
+    -------
+    Array
+        y, ``(N, O, Ho, Wo)``, sizes by :func:`output_size`.
+
+    Raises
+    ------
+    ArrayError
+        On a wrong rank, channels that do not match the groups, or what :func:`output_size` refuses.
+    """
+    n, out, rows, columns = _output_shape(x.shape, w.shape, stride, padding, dilation, groups)
+    if _is_pointwise(w.shape, stride, padding):
+        return _pointwise(xp, w.reshape(groups, out // groups, -1), x)
+    matrix = w.reshape(groups, out // groups, *w.shape[1:]).swapaxes(2, 3).reshape(groups, 1, out // groups, -1)
+    y = xp.empty((n, out, rows, columns), dtype=xp.result_type(x, w))
+    for part in _chunks(x.shape, w.shape, columns, padding):
+        window = _windows(xp, x[part], w.shape, stride, padding, dilation, groups)
+        y[part] = _batch_first(xp.matmul(matrix, window).reshape(groups, rows, out // groups, columns, -1))
+    return y
+
+
+def conv2d_input_adjoint(
+    xp: Any, g: Array, w: Array, x_shape: Shape, stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> Array:
+    r"""Transpose of ``x -> conv2d(x, w)``: every g goes back to the pixels that it came from.
+
+    .. math:: \partial\tilde x[n,c,\, h s_h + i d_h,\, w s_w + j d_w] \mathrel{+}= W[o,c,i,j]\; g[n,o,h,w]
+
+    g, ``(N, O, Ho, Wo)``, is the cotangent of y; dx has ``x_shape``; the rest is as in :func:`conv2d`.
+
+    Raises
+    ------
+    ArrayError
+        As :func:`conv2d`, and if g has not the shape of y.
+    """
+    shape = _output_shape(x_shape, w.shape, stride, padding, dilation, groups)
+    _require_shape("the cotangent of conv2d", g.shape, shape)
+    (_, out, rows, columns), (_, channels, kh, kw) = shape, w.shape
+    (height, width), (top, left) = x_shape[2:], padding
+    if _is_pointwise(w.shape, stride, padding):
+        return _pointwise(xp, w.reshape(groups, out // groups, channels).swapaxes(1, 2), g)
+    # One matrix (C·kw, O) for each kernel row i, so that the rows of the lowered image are summed before its columns.
+    matrix = w.reshape(groups, out // groups, channels, kh, kw).transpose(3, 0, 2, 4, 1)
+    matrix = matrix.reshape(kh, groups, 1, channels * kw, out // groups)
+    dtype = xp.result_type(g, w)
+    dx = xp.empty(x_shape, dtype=dtype)
+    for part in _chunks(x_shape, w.shape, columns, padding):
+        cotangent = _batch_last(xp, g[part], groups).reshape(groups, rows, out // groups, -1)
+        lowered = xp.zeros((groups, height + 2 * top, channels * kw, cotangent.shape[-1]), dtype=dtype)
+        for i in range(kh):
+            lowered[:, _steps(i * dilation[0], rows, stride[0])] += xp.matmul(matrix[i], cotangent)
+        lowered = lowered[:, top : top + height].reshape(groups, height, channels, kw, columns, -1)
+        image = xp.zeros((groups, height, channels, width + 2 * left, lowered.shape[-1]), dtype=dtype)
+        for j in range(kw):
+            image[:, :, :, _steps(j * dilation[1], columns, stride[1])] += lowered[:, :, :, j]
+        dx[part] = _batch_first(image[:, :, :, left : left + width])
+    return dx
+
+
+def conv2d_weight_adjoint(
+    xp: Any, x: Array, g: Array, w_shape: Shape, stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> Array:
+    r"""Transpose of ``w -> conv2d(x, w)``: correlate the images with the cotangent.
+
+    .. math:: \partial W[o,c,i,j] = \sum_{n,h,w} g[n,o,h,w]\; \tilde x[n,c,\, h s_h + i d_h,\, w s_w + j d_w]
+
+    g, ``(N, O, Ho, Wo)``, is the cotangent of y; dw has ``w_shape``; the rest is as in :func:`conv2d`.
+
+    Raises
+    ------
+    ArrayError
+        As :func:`conv2d`, and if g has not the shape of y.
+    """
+    shape = _output_shape(x.shape, w_shape, stride, padding, dilation, groups)
+    _require_shape("the cotangent of conv2d", g.shape, shape)
+    (_, out, rows, columns), (_, channels, kh, kw) = shape, w_shape
+    if _is_pointwise(w_shape, stride, padding):
+        return _pointwise_weight_adjoint(xp, x, g, groups).reshape(w_shape)
+    total = xp.zeros((groups, kh * channels * kw, out // groups), dtype=xp.result_type(x, g))
+    for part in _chunks(x.shape, w_shape, columns, padding):
+        window = _windows(xp, x[part], w_shape, stride, padding, dilation, groups)
+        cotangent = _batch_last(xp, g[part], groups).reshape(groups, rows, out // groups, -1)
+        for h in range(rows):  # not one batched product: that would keep one dw for every row before adding them
+            total += xp.matmul(window[:, h], cotangent[:, h].swapaxes(-1, -2))
+    dw = total.reshape(groups, kh, channels, kw, out // groups).transpose(0, 4, 2, 1, 3)
+    return xp.ascontiguousarray(dw.reshape(w_shape))
+
+
+def _is_pointwise(w_shape: Shape, stride: Pair, padding: Pair) -> bool:
+    return tuple(w_shape[2:]) == tuple(stride) == (1, 1) and tuple(padding) == (0, 0)
+
+
+def _pointwise(xp: Any, matrix: Array, images: Array) -> Array:
+    """Multiply every pixel's channels by ``matrix (groups, out, in)``."""
+    n, _, height, width = images.shape
+    groups, out, channels = matrix.shape
+    pixels = images.reshape(n, groups, channels, height * width)
+    return xp.matmul(matrix, pixels).reshape(n, groups * out, height, width)
+
+
+def _pointwise_weight_adjoint(xp: Any, x: Array, g: Array, groups: int) -> Array:
+    """Sum g xᵀ over pixels and images, ``(groups, O/groups, C/groups)``."""
+    n, channels, height, width = x.shape
+    pixels = x.reshape(n, groups, channels // groups, height * width)
+    cotangent = g.reshape(n, groups, g.shape[1] // groups, height * width)
+    total = xp.zeros((groups, cotangent.shape[2], pixels.shape[2]), dtype=xp.result_type(x, g))
+    for part in _slices(n, total.size):
+        total += xp.matmul(cotangent[part], pixels[part].swapaxes(-1, -2)).sum(axis=0)
+    return total
+
+
+def _windows(xp: Any, x: Array, w_shape: Shape, stride: Pair, padding: Pair, dilation: Pair, groups: int) -> Array:
+    """Lower the columns of x; return the matrix under each output row, ``(groups, Ho, kh·C/groups·kw, Wo·N)``."""
+    _, channels, kh, kw = w_shape
+    n, _, height, width = x.shape
+    top, left = padding
+    image = _batch_last(xp, x, groups)
+    if top or left:
+        padded = xp.zeros((groups, height + 2 * top, channels, width + 2 * left, n), dtype=x.dtype)
+        padded[:, top : top + height, :, left : left + width] = image
+        image = padded
+    columns = output_size(width, kw, stride[1], left, dilation[1])
+    lowered = xp.empty((groups, height + 2 * top, channels, kw, columns, n), dtype=x.dtype)
+    for j in range(kw):
+        lowered[:, :, :, j] = image[:, :, :, _steps(j * dilation[1], columns, stride[1])]
+    span = dilation[0] * (kh - 1) + 1
+    window = xp.lib.stride_tricks.sliding_window_view(lowered, span, axis=1)[:, :: stride[0], ..., :: dilation[0]]
+    # The kernel row comes before (channel, j): without row dilation these three have one stride, and nothing is copied.
+    return xp.moveaxis(window, -1, 2).reshape(groups, -1, kh * channels * kw, columns * n)
+
+
+def _batch_last(xp: Any, a: Array, groups: int) -> Array:
+    """Order ``(N, C, H, W)`` as contiguous ``(groups, H, C/groups, W, N)``."""
+    n, channels, height, width = a.shape
+    grouped = a.reshape(n, groups, channels // groups, height, width)
+    return xp.ascontiguousarray(grouped.transpose(1, 3, 2, 4, 0))
+
+
+def _batch_first(a: Array) -> Array:
+    """Order ``(groups, H, C/groups, W, N)`` as ``(N, C, H, W)``."""
+    groups, height, channels, width, n = a.shape
+    return a.transpose(4, 0, 2, 1, 3).reshape(n, groups * channels, height, width)
+
+
+def _chunks(x_shape: Shape, w_shape: Shape, columns: int, padding: Pair) -> Iterator[slice]:
+    """Split the batch so that each lowered part holds about :data:`CHUNK_ELEMENTS` numbers."""
+    n, channels, height, _ = x_shape
+    return _slices(n, channels * w_shape[3] * (height + 2 * padding[0]) * columns)
+
+
+def _slices(count: int, size: int) -> Iterator[slice]:
+    """Split ``count`` things that need ``size`` numbers each."""
+    step = max(1, CHUNK_ELEMENTS // size)
+    return (slice(start, start + step) for start in range(0, count, step))
+
+
+def _output_shape(
+    x_shape: Shape, w_shape: Shape, stride: Pair, padding: Pair, dilation: Pair, groups: int
+) -> tuple[int, int, int, int]:
+    """Check everything that a convolution needs of its shapes; return the shape of y."""
+    _require_rank("the images", x_shape, "(N, C, H, W)")
+    _require_rank("the filters", w_shape, "(O, C/groups, kh, kw)")
+    (n, channels, height, width), (out, per_group, kh, kw) = x_shape, w_shape
+    if groups < 1 or min(out, per_group) < 1 or channels != groups * per_group or out % groups:
+        raise ArrayError(
+            f"{channels} channels and filters of shape {tuple(w_shape)} do not fit {groups} groups; "
+            "C must be groups times the filters' second size, and groups must divide their first"
+        )
+    rows = output_size(height, kh, stride[0], padding[0], dilation[0])
+    return n, out, rows, output_size(width, kw, stride[1], padding[1], dilation[1])
+
+
+def max_pool2d(xp: Any, x: Array, kernel: Pair, stride: Pair, padding: Pair = (0, 0)) -> tuple[Array, Array]:
+    r"""Take the maximum of each window and say where it was; the padding counts as :math:`-\infty`.
+
+    .. math:: y[n,c,h,w] = \max_{i,j}\; \tilde x[n,c,\, h s_h + i,\, w s_w + j]
+
+    A NaN in a window makes its y NaN.
+
+    x is ``(N, C, H, W)`` and real; y is ``(N, C, Ho, Wo)``. Returned with it is the winner of each window: the index
+    ``h·W + w`` in the plane of x without padding, the first in that order on ties.
+
+    Raises
+    ------
+    ArrayError
+        On a wrong rank, a window larger than the padded image, or a padding of more than half a window.
+    DTypeError
+        If x is complex: complex numbers have no order.
+    """
+    rows, columns = _pooled_size(x.shape, kernel, stride, padding)
+    if x.dtype.kind == "c":
+        raise DTypeError(f"images of dtype {x.dtype} have no maximum; they must be real")
+    width, (top, left) = x.shape[3], padding
+    padded = _pad(xp, x, padding, -math.inf)
+    offsets = [(i, j) for i in range(kernel[0]) for j in range(kernel[1])]
+    y = padded[:, :, _steps(0, rows, stride[0]), _steps(0, columns, stride[1])].copy()
+    code_type = xp.uint8 if len(offsets) <= 256 else xp.int64
+    code = xp.zeros(y.shape, dtype=code_type)  # which of the offsets has won
+    for t, (i, j) in enumerate(offsets[1:], start=1):
+        value = xp.ascontiguousarray(padded[:, :, _steps(i, rows, stride[0]), _steps(j, columns, stride[1])])
+        # t only grows, so the maximum overwrites the codes where the value beats all before it; `where` is much slower.
+        xp.maximum(code, (value > y) * code_type(t), out=code)
+        xp.maximum(y, value, out=y)
+    shift = xp.asarray([i * width + j for i, j in offsets])
+    row, column = xp.arange(rows)[:, None] * stride[0] - top, xp.arange(columns) * stride[1] - left
+    winner = shift.take(code) + (row * width + column)
+    if top or left:
+        # Padding can only have won with code 0, in a window of -inf alone: then its first pixel is the winner.
+        winner = xp.where(code == 0, xp.maximum(row, 0) * width + xp.maximum(column, 0), winner)
+    return y, winner
+
+
+def max_pool2d_adjoint(xp: Any, g: Array, winner: Array, x_shape: Shape) -> Array:
+    """Add every g to the pixel that won: the transpose of :func:`max_pool2d_gather`.
+
+    ``dx[n, c].flat[winner[n, c, h, w]] += g[n, c, h, w]``, of shape ``x_shape``; g and winner are ``(N, C, Ho, Wo)``.
+
+    Raises
+    ------
+    ArrayError
+        If the shapes do not fit one another.
+    """
+    _require_shape("the cotangent of max_pool2d", g.shape, winner.shape)
+    index = _winner_index(xp, winner, x_shape)
+    dx = xp.zeros(math.prod(x_shape), dtype=g.dtype)
+    xp.add.at(dx, index, g.reshape(-1))
+    return dx.reshape(x_shape)
+
+
+def max_pool2d_gather(xp: Any, x: Array, winner: Array) -> Array:
+    """Pick x where the winners are: ``y[n, c, h, w] = x[n, c].flat[winner[n, c, h, w]]``, of the shape of winner.
+
+    Raises :class:`~adntn_ref.errors.ArrayError` if the shapes do not fit one another.
+    """
+    return x.reshape(-1)[_winner_index(xp, winner, x.shape)].reshape(winner.shape)
+
+
+def avg_pool2d(xp: Any, x: Array, kernel: Pair, stride: Pair, padding: Pair = (0, 0)) -> Array:
+    r"""Average each window; the zeros of the padding count.
+
+    .. math:: y[n,c,h,w] = \frac{1}{k_h k_w} \sum_{i,j} \tilde x[n,c,\, h s_h + i,\, w s_w + j]
+
+    x is ``(N, C, H, W)`` and y ``(N, C, Ho, Wo)``; kernel, stride and padding are pairs (rows, columns).
+
+    Raises
+    ------
+    ArrayError
+        On a wrong rank, a window larger than the padded image, or a padding of more than half a window.
+    """
+    rows, columns = _pooled_size(x.shape, kernel, stride, padding)
+    padded = _pad(xp, x, padding, 0)
+    # Rows before columns: kh + kw slices instead of kh·kw, and the sums over rows run along memory.
+    summed = padded[:, :, _steps(0, rows, stride[0])].copy()
+    for i in range(1, kernel[0]):
+        summed += padded[:, :, _steps(i, rows, stride[0])]
+    y = summed[..., _steps(0, columns, stride[1])].copy()
+    for j in range(1, kernel[1]):
+        y += summed[..., _steps(j, columns, stride[1])]
+    y /= kernel[0] * kernel[1]
+    return y
+
+
+def avg_pool2d_adjoint(xp: Any, g: Array, x_shape: Shape, kernel: Pair, stride: Pair, padding: Pair = (0, 0)) -> Array:
+    """Spread every g evenly over its window: the transpose of :func:`avg_pool2d`, of shape ``x_shape``.
+
+    Raises
+    ------
+    ArrayError
+        As :func:`avg_pool2d`, and if g has not the shape ``(N, C, Ho, Wo)``.
+    """
+    rows, columns = _pooled_size(x_shape, kernel, stride, padding)
+    _require_shape("the cotangent of avg_pool2d", g.shape, (*x_shape[:2], rows, columns))
+    (n, channels, height, width), (top, left) = x_shape, padding
+    share = g / (kernel[0] * kernel[1])
+    spread = xp.zeros((n, channels, rows, width + 2 * left), dtype=g.dtype)
+    for j in range(kernel[1]):
+        spread[..., _steps(j, columns, stride[1])] += share
+    padded = xp.zeros((n, channels, height + 2 * top, width), dtype=g.dtype)
+    for i in range(kernel[0]):
+        padded[:, :, _steps(i, rows, stride[0])] += spread[..., left : left + width]
+    return xp.ascontiguousarray(padded[:, :, top : top + height])
+
+
+def _winner_index(xp: Any, winner: Array, x_shape: Shape) -> Array:
+    """Turn indices in a plane into indices in the flattened images."""
+    _require_rank("the images", x_shape, "(N, C, H, W)")
+    n, channels, height, width = x_shape
+    _require_shape("the winners' batch and channels", winner.shape[:2], (n, channels))
+    planes = xp.arange(n * channels).reshape(n, channels, 1, 1) * (height * width)
+    return (winner + planes).reshape(-1)
+
+
+def _pooled_size(x_shape: Shape, kernel: Pair, stride: Pair, padding: Pair) -> Pair:
+    """Check everything that pooling needs of its shapes; return (Ho, Wo)."""
+    _require_rank("the images", x_shape, "(N, C, H, W)")
+    if 2 * padding[0] > kernel[0] or 2 * padding[1] > kernel[1]:
+        raise ArrayError(f"a padding of {padding} was got; at most half of the kernel {kernel} is allowed")
+    rows = output_size(x_shape[2], kernel[0], stride[0], padding[0])
+    return rows, output_size(x_shape[3], kernel[1], stride[1], padding[1])
+
+
+def _pad(xp: Any, x: Array, padding: Pair, value: float) -> Array:
+    """Surround each plane with ``value``; x itself if there is nothing to add."""
+    (n, channels, height, width), (top, left) = x.shape, padding
+    if not (top or left):
+        return x
+    padded = xp.full((n, channels, height + 2 * top, width + 2 * left), value, dtype=x.dtype)
+    padded[:, :, top : top + height, left : left + width] = x
+    return padded
+
+
+def _steps(start: int, count: int, stride: int) -> slice:
+    """``count`` positions from ``start``, ``stride`` apart."""
+    return slice(start, start + (count - 1) * stride + 1, stride)
+
+
+def _require_rank(what: str, shape: tuple[int, ...], layout: str) -> None:
+    if len(shape) != 4:
+        raise ArrayError(f"{what} have shape {tuple(shape)}; they must have four axes {layout}")
+
+
+def _require_shape(what: str, got: tuple[int, ...], allowed: tuple[int, ...]) -> None:
+    if tuple(got) != tuple(allowed):
+        raise ArrayError(f"{what} has shape {tuple(got)}; it must have {tuple(allowed)}")

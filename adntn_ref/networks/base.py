@@ -1,0 +1,316 @@
+"""What every network offers: a specification without arrays, and what can be done with parameters for it."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import lru_cache
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from adntn_ref.ad import ops
+from adntn_ref.ad.arrays import COMPLEX, REAL, Array, dtype_name, is_array
+from adntn_ref.ad.tape import Primitive, Var, is_raw, stop_gradient
+from adntn_ref.ad.transforms import vjp as tape_vjp
+from adntn_ref.errors import ArrayError, DTypeError, ParameterError, SpecError
+from adntn_ref.program.cost import ITEM_BYTES, Cost, program_cost
+from adntn_ref.program.memory import require_memory
+from adntn_ref.program.modes import Layout
+from adntn_ref.program.schedule import run_adjoint, run_forward, run_keeping, run_states
+from adntn_ref.program.starts import calibrate, default_std, draw_cores
+from adntn_ref.program.steps import Activate, Program
+
+SMALL_BYTES = 2**26
+"""Networks below this size are run without asking the system how much memory is free."""
+
+Params = dict[str, Array]
+Pullback = Callable[[Array], Params]
+
+
+class Network(ABC):
+    """A specification of a weight generator: frozen, hashable, holds no arrays.
+
+    Subclasses say which cores there are and how the weight is made from them.
+    """
+
+    placement: Layout
+    """Where the weight's entries stand in the generated tensor."""
+
+    @property
+    @abstractmethod
+    def core_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every core by name, in the order in which they are drawn and stored."""
+
+    @abstractmethod
+    def to_spec(self) -> dict[str, Any]:
+        """Return the specification as a JSON-able dict; ``ar.from_spec`` reads it back."""
+
+    @abstractmethod
+    def init(
+        self,
+        rng: int | np.random.Generator = 0,
+        dtype: str = "float64",
+        std: float | None = None,
+        start: str = "calibrated_orthogonal",
+    ) -> Params:
+        """Draw parameters on the host.
+
+        Parameters
+        ----------
+        rng : seed or generator
+        dtype : dtype of the cores; numbers are drawn in float64 and cast
+        std : standard deviation of the generated weight, default sqrt(2 / fan_in)
+        start : name of the start
+
+        Returns
+        -------
+        dict
+            Core name -> array, shapes as in ``core_shapes``.
+        """
+
+    @abstractmethod
+    def _generate(self, params: Params) -> Array:
+        """Return the weight, recorded on the tape operation by operation where parameters are variables."""
+
+    @abstractmethod
+    def cost(self, dtype: str = "float32", schedule: str = "keep") -> Cost:
+        """Count operations, bytes moved and bytes held, forward and backward, without running anything."""
+
+    @property
+    def weights(self) -> int:
+        """N, the number of entries of the weight."""
+        return prod(self.placement.shape)
+
+    @property
+    def parameter_count(self) -> int:
+        """The number of trainable numbers."""
+        return sum(prod(shape) for shape in self.core_shapes.values())
+
+    @property
+    def compression_ratio(self) -> float:
+        """Weights over parameters."""
+        return self.weights / self.parameter_count
+
+    @property
+    def linear(self) -> bool:
+        """Whether the weight is linear in every core; only then may parameters be complex."""
+        return True
+
+    def check_params(self, params: Params) -> str:
+        """Refuse parameters that are not this network's; return their dtype.
+
+        Raises
+        ------
+        ParameterError
+            For missing, extra or misnamed cores, or a wrong shape, naming the core.
+        DTypeError
+            For a dtype that is not floating (or complex, for a nonlinear network), or cores of different dtypes.
+        """
+        if not isinstance(params, dict):
+            raise ParameterError(f"parameters must be a dict from core name to array, got a {type(params).__name__}")
+        shapes = self.core_shapes
+        if params.keys() != shapes.keys():
+            raise ParameterError(f"{self!r}: {_names_differ(set(params), set(shapes))}")
+        allowed = (*REAL, *COMPLEX) if self.linear else REAL
+        found = ""
+        for name, shape in shapes.items():
+            core = params[name]
+            if not isinstance(core, Var) and not is_array(core):
+                raise ParameterError(f"core {name} must be an array, got a {type(core).__name__}")
+            if tuple(core.shape) != shape:
+                raise ParameterError(f"core {name} has shape {tuple(core.shape)}; {self!r} needs {shape}")
+            dtype = dtype_name(stop_gradient(core))
+            if dtype not in allowed:
+                raise DTypeError(f"core {name} has dtype {dtype}; allowed: {', '.join(allowed)}")
+            if found and dtype != found:
+                raise DTypeError(f"core {name} has dtype {dtype}, those before it {found}; all must have one")
+            found = dtype
+        return found
+
+    def generate(self, params: Params) -> Array:
+        """Make the weight.
+
+        Parameters
+        ----------
+        params : dict
+            Core name -> array or tape variable, shapes as in ``core_shapes``, all of one dtype.
+
+        Returns
+        -------
+        array, shape ``self.shape``, in the dtype of the cores
+        """
+        self.check_params(params)
+        return self._generate(params)
+
+    def vjp(self, params: Params) -> tuple[Array, Pullback]:
+        """Return the weight and the function that carries its cotangent to the cores.
+
+        Returns
+        -------
+        weight : array, shape ``self.shape``
+        pullback : function
+            ``pullback(G)`` with G of the weight's shape and dtype returns a dict like ``params``.
+        """
+        dtype = self.check_params(params)
+        weight, pull = tape_vjp(self._generate, params)
+
+        def pullback(cotangent: Array) -> Params:
+            self._check_cotangent(cotangent, dtype)
+            found: Params = pull(cotangent)[0]
+            return found
+
+        return weight, pullback
+
+    def _check_cotangent(self, cotangent: Array, dtype: str) -> None:
+        if tuple(getattr(cotangent, "shape", ())) != self.placement.shape:
+            shape = tuple(getattr(cotangent, "shape", ()))
+            raise ArrayError(f"the cotangent has shape {shape}, the weight {self.placement.shape}")
+        if dtype_name(stop_gradient(cotangent)) != dtype:
+            got = dtype_name(stop_gradient(cotangent))
+            raise DTypeError(f"the cotangent has dtype {got}, the weight {dtype}; cast it where you mean to")
+
+
+def _names_differ(given: set[str], wanted: set[str]) -> str:
+    parts = []
+    if missing := sorted(wanted - given):
+        parts.append(f"missing cores {', '.join(missing[:5])}" + (f" and {len(missing) - 5} more" * (len(missing) > 5)))
+    if extra := sorted(str(name) for name in given - wanted):
+        parts.append(f"cores it has not: {', '.join(extra[:5])}" + (f" and {len(extra) - 5} more" * (len(extra) > 5)))
+    return "; ".join(parts)
+
+
+class ProgramNetwork(Network):
+    """A network that is a program of steps, with closed-form adjoints.
+
+    On the tape it is one primitive whose rule is the closed-form adjoint; ``generate_stepwise`` records every step
+    instead, slower and equal.
+    """
+
+    activation: str
+
+    @property
+    @abstractmethod
+    def _built(self) -> tuple[Program, dict[str, tuple[int, ...]]]:
+        """The program and the core shapes; built once a specification."""
+
+    @property
+    def program(self) -> Program:
+        """The start and the list of steps."""
+        return self._built[0]
+
+    @property
+    def core_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every core by name, in the order in which they are drawn and stored."""
+        return dict(self._built[1])
+
+    @property
+    def linear(self) -> bool:
+        """Whether no activation stands between the steps, so that the weight is linear in every core."""
+        return not any(isinstance(step, Activate) for step in self.program.steps) or self.activation == "identity"
+
+    def init(
+        self,
+        rng: int | np.random.Generator = 0,
+        dtype: str = "float64",
+        std: float | None = None,
+        start: str = "calibrated_orthogonal",
+    ) -> Params:
+        """Draw parameters on the host; see :meth:`Network.init` and :mod:`adntn_ref.program.starts`."""
+        check_init(dtype, std)
+        self._require_memory("float64", backward=False)
+        vectors = set(self.program.start.core_names)
+        cores = draw_cores(self.core_shapes, vectors, np.random.default_rng(rng), start)
+        if start == "calibrated_orthogonal":
+            cores = calibrate(self.program, cores, self.placement, default_std(self.placement.shape) if std is None else std)
+        elif std is not None:
+            raise SpecError(f"std goes with the calibrated start, not with start={start!r}")
+        return {name: np.ascontiguousarray(core, dtype=dtype) for name, core in cores.items()}
+
+    def generate(self, params: Params) -> Array:
+        """Make the weight; see :meth:`Network.generate`. Variables record it as one primitive."""
+        dtype = self.check_params(params)
+        names = list(self.core_shapes)
+        if is_raw(*params.values()):
+            self._require_memory(dtype, backward=False)
+            return self._generate(params)
+        self._require_memory(dtype, backward=True)
+        return network_weight(*(params[name] for name in names), network=self)
+
+    def generate_stepwise(self, params: Params) -> Array:
+        """Make the weight with every operation recorded on the tape: the slow way, kept as a check."""
+        self.check_params(params)
+        return self._generate(params)
+
+    def _generate(self, params: Params) -> Array:
+        return self.placement.extract(run_forward(self.program, params))
+
+    def forward_states(self, params: Params) -> dict[str, Array]:
+        """Return the state after every step, by the step's name, each shaped by its indices."""
+        self.check_params(params)
+        dims = {step.name: step.out_dims for step in self.program.all_steps}
+        return {name: ops.reshape(x, shape=dims[name]) for name, x in run_states(self.program, params).items()}
+
+    def vjp(self, params: Params) -> tuple[Array, Pullback]:
+        """Return the weight and its pullback by closed-form adjoints, without a tape; see :meth:`Network.vjp`."""
+        dtype = self.check_params(params)
+        self._require_memory(dtype, backward=True)
+        state, record = run_keeping(self.program, params)
+
+        def pullback(cotangent: Array) -> Params:
+            self._check_cotangent(cotangent, dtype)
+            found = run_adjoint(self.program, params, record, self.placement.embed(cotangent))
+            return {name: found[name] for name in self.core_shapes}
+
+        return self.placement.extract(state), pullback
+
+    def cost(self, dtype: str = "float32", schedule: str = "keep") -> Cost:
+        """Count operations, bytes moved and bytes held, forward and backward, without running anything."""
+        return program_cost(self.program, self.parameter_count, self.weights, dtype, schedule)
+
+    def _require_memory(self, dtype: str, backward: bool) -> None:
+        """Refuse a run above the memory limit, before anything is allocated."""
+        if self.placement.generated * ITEM_BYTES[dtype] < SMALL_BYTES and not backward:
+            return
+        peak = _peaks(self, dtype)[backward]
+        if peak >= SMALL_BYTES:
+            what = "generating the weight and its gradient" if backward else "generating the weight"
+            require_memory(peak, f"{what} of shape {self.placement.shape} from {len(self.placement.modes)} modes in {dtype}")
+
+
+@lru_cache(maxsize=256)
+def _peaks(network: ProgramNetwork, dtype: str) -> tuple[int, int]:
+    cost = network.cost(dtype)
+    return cost.peak_bytes_forward, cost.peak_bytes_backward
+
+
+def check_init(dtype: str, std: float | None) -> None:
+    if dtype not in REAL:
+        raise DTypeError(f"parameters are drawn in {' or '.join(REAL)}, got {dtype!r}")
+    if std is not None and not (np.isfinite(std) and std > 0):
+        raise SpecError(f"std must be positive and finite, got {std}")
+
+
+def _forward(xp: Any, *cores: Array, network: ProgramNetwork) -> tuple[Array, Any]:
+    params = dict(zip(network.core_shapes, cores, strict=True))
+    state, record = run_keeping(network.program, params)
+    return network.placement.extract(state), record
+
+
+def _rule(
+    needed: tuple[int, ...], g: Array, y: Array, record: Any, *cores: Array, network: ProgramNetwork
+) -> dict[int, Array]:
+    """W = net(cores):  the environments of the cores, by the closed-form adjoint.
+
+    Where cores or cotangent are variables of an outer transform the states are computed again from them, so that the
+    adjoint is recorded in turn.
+    """
+    params = dict(zip(network.core_shapes, cores, strict=True))
+    if not is_raw(*cores):
+        record = run_keeping(network.program, params)[1]
+    found = run_adjoint(network.program, params, record, network.placement.embed(g))
+    return {position: found[name] for position, name in enumerate(network.core_shapes) if position in needed}
+
+
+_forward.__name__ = "network_weight"
+network_weight = ops.register(Primitive(_forward, has_residual=True))
+network_weight.joint_rule = _rule

@@ -1,0 +1,146 @@
+"""The brick-wall ADTN of Qing, Li, Zhou and Ran (arXiv 2305.06058).
+
+``W = L(M) sigma(L(M-1) ... sigma(L(1) v_0 (x) v_1 (x) ... (x) v_{Q-1}))``: a product state goes through M layers, each two
+columns of small cores ("bricks") on neighbouring modes, pairs (0,1), (2,3), ... and then (1,2), (3,4), ...; an activation
+stands between layers. O(M Q) parameters make 2^Q weights.
+"""
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from adntn_ref.ad.activations import get_activation
+from adntn_ref.errors import SpecError
+from adntn_ref.networks.base import ProgramNetwork
+from adntn_ref.networks.spec import chosen_of, layout_spec, positive_integer
+from adntn_ref.program.modes import Layout, resolve_layout
+from adntn_ref.program.steps import Activate, Factor, Mix, Product, Program, Step
+
+BOUNDARIES = ("constant", "trainable")
+ACTIVATION_EVERY = ("layer", "column")
+MAX_BRICKS = 1_000_000
+"""More bricks than this are a mistake or an attack, and are refused before anything is built."""
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class BrickWall(ProgramNetwork):
+    """Brick-wall network.
+
+    Parameters
+    ----------
+    shape : shape of the weight
+    layers : M >= 1
+    modes : sizes of the modes, default twos; for ``layout="flat"``
+    activation : name of sigma, which acts after layers 0 .. M-2 and never after the last
+    boundary : ``"constant"`` start vectors (1, 0, ..., 0), or ``"trainable"`` ones called ``start{q}``
+    activation_every : ``"layer"`` as in the paper, or ``"column"``, after every column but the last of the network
+    layout, row_modes, col_modes : see :mod:`adntn_ref.program.modes`
+
+    Cores are ``layer{m}.brick{q}`` on the modes (q, q+1), shape (d_q, d_{q+1}, d_q, d_{q+1}), outputs first. With the
+    constant boundary only the slice ``A[:, :, 0, 0]`` of a first-column brick of layer 0 reaches the output; these are
+    stored as that slice, of shape (d_q, d_{q+1}).
+
+    Raises
+    ------
+    SpecError
+        For sizes that are not positive integers, unknown names, or modes too small for the weight.
+
+    Examples
+    --------
+    The two linear layers of VGG-16 in the paper, from 424 numbers:
+
+    >>> BrickWall((512, 4096), layers=1).parameter_count + BrickWall((4096, 4096), layers=1).parameter_count
+    424
+    """
+
+    shape: tuple[int, ...]
+    layers: int
+    modes: tuple[int, ...] | None = None
+    activation: str = "relu"
+    boundary: str = "constant"
+    activation_every: str = "layer"
+    layout: str = "flat"
+    row_modes: tuple[int, ...] | None = None
+    col_modes: tuple[int, ...] | None = None
+    placement: Layout = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        placement = resolve_layout(self.shape, self.modes, self.layout, self.row_modes, self.col_modes)
+        values: dict[str, Any] = {
+            "placement": placement,
+            "shape": placement.shape,
+            "modes": placement.modes,
+            "row_modes": placement.row_modes or None,
+            "col_modes": placement.col_modes or None,
+            "layers": positive_integer(self.layers, "layers"),
+            "activation": get_activation(self.activation).name,
+            "boundary": chosen_of(BOUNDARIES, self.boundary, "boundary"),
+            "activation_every": chosen_of(ACTIVATION_EVERY, self.activation_every, "activation_every"),
+        }
+        if values["layers"] * len(placement.modes) > MAX_BRICKS:
+            raise SpecError(f"{values['layers']} layers on {len(placement.modes)} modes are over {MAX_BRICKS} bricks")
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def _built(self) -> tuple[Program, Shapes]:
+        return _build(self)
+
+    def to_spec(self) -> dict[str, Any]:
+        """Return the specification as a JSON-able dict; ``ar.from_spec`` reads it back."""
+        spec: dict[str, Any] = {"network": "brickwall", **layout_spec(self.placement)}
+        spec.update(layers=self.layers, activation=self.activation, boundary=self.boundary)
+        if self.activation_every != "layer":
+            spec["activation_every"] = self.activation_every
+        return spec
+
+
+@lru_cache(maxsize=512)
+def _build(net: BrickWall) -> tuple[Program, Shapes]:
+    """List the steps and the core shapes of a brick-wall."""
+    modes = net.placement.modes
+    columns = [(m, side) for m in range(net.layers) for side in ("even", "odd") if _pairs(m, side, modes)]
+    start, shapes = _start(net, modes)
+    if net.boundary == "constant":
+        columns = columns[1:]  # the start is the state after the first column
+    after = _activated_columns(net, modes)
+    steps: list[Step] = []
+    activation = get_activation(net.activation)
+    if start.name in after:
+        steps.append(Activate(after[start.name], modes, activation))
+    for m, side in columns:
+        pairs = _pairs(m, side, modes)
+        shapes.update({name: (modes[q], modes[q + 1]) * 2 for q, name in pairs})
+        steps.append(Mix(f"layer{m}.{side}", modes, pairs))
+        if f"layer{m}.{side}" in after:
+            steps.append(Activate(after[f"layer{m}.{side}"], modes, activation))
+    return Program(start, tuple(steps)), shapes
+
+
+def _pairs(layer: int, side: str, modes: tuple[int, ...]) -> tuple[tuple[int, str], ...]:
+    """Return the bricks of a column as (left mode, core name)."""
+    return tuple((q, f"layer{layer}.brick{q}") for q in range(0 if side == "even" else 1, len(modes) - 1, 2))
+
+
+def _start(net: BrickWall, modes: tuple[int, ...]) -> tuple[Product, Shapes]:
+    """Return the start state: product vectors, or with the constant boundary what the first column makes of them."""
+    if net.boundary == "trainable":
+        shapes = {f"start{q}": (d,) for q, d in enumerate(modes)}
+        return Product("start", tuple(Factor(name, dims) for name, dims in shapes.items())), dict(shapes)
+    pairs = _pairs(0, "even", modes)
+    shapes_of_slices = {name: (modes[q], modes[q + 1]) for q, name in pairs}
+    factors = [Factor(name, dims) for name, dims in shapes_of_slices.items()]
+    if len(modes) % 2:
+        factors.append(Factor(None, modes[-1:]))
+    return Product("layer0.even", tuple(factors)), dict(shapes_of_slices)
+
+
+def _activated_columns(net: BrickWall, modes: tuple[int, ...]) -> dict[str, str]:
+    """Return which columns an activation follows, as {column: name of the activation}; never the last column."""
+    columns = [(m, side) for m in range(net.layers) for side in ("even", "odd") if _pairs(m, side, modes)]
+    if net.activation_every == "column":
+        return {f"layer{m}.{side}": f"layer{m}.{side}.activation" for m, side in columns[:-1]}
+    last_side = {m: side for m, side in columns}
+    return {f"layer{m}.{last_side[m]}": f"layer{m}.activation" for m in range(net.layers - 1)}

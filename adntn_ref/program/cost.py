@@ -1,0 +1,105 @@
+"""What a network costs: operations, bytes moved and bytes held, step by step, before anything runs."""
+
+from dataclasses import asdict, dataclass
+from math import prod
+from typing import Any
+
+from adntn_ref.ad.arrays import COMPLEX, REAL
+from adntn_ref.errors import DTypeError, SpecError
+from adntn_ref.program.schedule import SCHEDULES
+from adntn_ref.program.steps import Activate, Mix, Program
+
+ITEM_BYTES = {"float32": 4, "float64": 8, "complex64": 8, "complex128": 16}
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """Cost of one step.
+
+    ``flops_*`` are real multiplications and additions of a real network, ``bytes_*`` what is read from and written to
+    memory if nothing stays in a cache, ``state_bytes`` the size of the state after the step and ``kept_bytes`` what the
+    schedule holds for the adjoint.
+    """
+
+    step: str
+    flops_forward: int
+    flops_backward: int
+    bytes_forward: int
+    bytes_backward: int
+    state_bytes: int
+    kept_bytes: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Cost of generating one weight, and of its adjoint; bytes and floating-point operations."""
+
+    dtype: str
+    schedule: str
+    parameters: int
+    weights: int
+    flops_forward: int
+    flops_backward: int
+    bytes_forward: int
+    bytes_backward: int
+    peak_bytes_forward: int
+    peak_bytes_backward: int
+    largest_state_bytes: int
+    steps: tuple[StepCost, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-able dict."""
+        return asdict(self)
+
+
+def program_cost(program: Program, parameters: int, weights: int, dtype: str, schedule: str) -> Cost:
+    """Count a program under a schedule.
+
+    Complex operations count as four real ones. Peak bytes are the arrays that are alive at the worst moment: two states
+    forward (one where the start alone runs), and for the adjoint all that is kept plus two cotangents.
+
+    Raises
+    ------
+    DTypeError, SpecError
+        For an unknown dtype or schedule.
+    """
+    if dtype not in ITEM_BYTES:
+        raise DTypeError(f"no cost for dtype {dtype}; allowed: {', '.join((*REAL, *COMPLEX))}")
+    if schedule not in SCHEDULES:
+        raise SpecError(f"no schedule is called {schedule!r}; allowed: {', '.join(SCHEDULES)}")
+    item = ITEM_BYTES[dtype]
+    factor = 4 if dtype in COMPLEX else 1
+    steps = [_start_cost(program, item, factor)]
+    steps += [_step_cost(step, item, factor) for step in program.steps]
+    pairs = zip([0, *(s.state_bytes for s in steps)], (s.state_bytes for s in steps), strict=False)
+    largest = max(s.state_bytes for s in steps)
+    return Cost(
+        dtype=dtype,
+        schedule=schedule,
+        parameters=parameters,
+        weights=weights,
+        flops_forward=sum(s.flops_forward for s in steps),
+        flops_backward=sum(s.flops_backward for s in steps),
+        bytes_forward=sum(s.bytes_forward for s in steps),
+        bytes_backward=sum(s.bytes_backward for s in steps),
+        peak_bytes_forward=max(before + after for before, after in pairs),
+        peak_bytes_backward=sum(s.kept_bytes for s in steps) + steps[-1].state_bytes + 2 * largest,
+        largest_state_bytes=largest,
+        steps=tuple(steps),
+    )
+
+
+def _start_cost(program: Program, item: int, factor: int) -> StepCost:
+    forward, backward = program.start.flops()
+    state = prod(program.start.out_dims) * item
+    return StepCost(program.start.name, factor * forward, factor * backward, 2 * state, 3 * state, state, 0)
+
+
+def _step_cost(step: Mix | Activate, item: int, factor: int) -> StepCost:
+    forward, backward = step.flops()
+    state = prod(step.out_dims) * item
+    passes = len(step.windows) if isinstance(step, Mix) else 1
+    # A window reads and writes the state once; its adjoint reads x and g for the environment and g again for gx.
+    return StepCost(
+        step.name, factor * forward, factor * backward, 2 * passes * state, 4 * passes * state, state, passes * state
+    )

@@ -1,0 +1,56 @@
+"""Running a program: forward, keeping what the adjoint needs, and the adjoint.
+
+A schedule interprets a program and knows nothing of topologies. There is one so far, ``keep``: every state stays in memory
+until the adjoint has used it.
+"""
+
+from typing import Any
+
+from adntn_ref.ad.arrays import Array
+from adntn_ref.program.steps import Cores, Program
+
+SCHEDULES = ("keep",)
+
+
+def run_forward(program: Program, cores: Cores) -> Array:
+    """Return the last state, shape (P,); earlier states are dropped as soon as they are used."""
+    x, _ = program.start.forward(cores)
+    for step in program.steps:
+        x, _ = step.forward(cores, x)
+    return x
+
+
+def run_states(program: Program, cores: Cores) -> dict[str, Array]:
+    """Return the state after the start and after each step, by the step's name, each of shape (P_step,)."""
+    x, _ = program.start.forward(cores)
+    states = {program.start.name: x}
+    for step in program.steps:
+        x, _ = step.forward(cores, x)
+        states[step.name] = x
+    return states
+
+
+def run_keeping(program: Program, cores: Cores) -> tuple[Array, list[Any]]:
+    """Return the last state and what each step keeps for its adjoint, in the order of ``program.all_steps``."""
+    x, kept = program.start.forward(cores)
+    record: list[Any] = [kept]
+    for step in program.steps:
+        x, kept_by_step = step.forward(cores, x)
+        record.append(kept_by_step)
+    return x, record
+
+
+def run_adjoint(program: Program, cores: Cores, record: list[Any], g: Array) -> Cores:
+    """Carry the cotangent g of the last state, shape (P,), back through the program.
+
+    Returns
+    -------
+    dict
+        The environment of every core, by name: the gradient of <g, last state> with respect to it.
+    """
+    found: Cores = {}
+    for step, kept in zip(reversed(program.steps), reversed(record[1:]), strict=True):
+        g, environments = step.adjoint(cores, kept, g)
+        found.update(environments)
+    found.update(program.start.adjoint(cores, record[0], g))
+    return found
