@@ -41,9 +41,10 @@ class StartError(AdntnError, ValueError):
 
 
 class DivergedError(AdntnError, ArithmeticError):
-    """A fit whose loss or gradient stopped being finite; the last good state was kept."""
+    """A fit whose loss or gradient stopped being finite; ``best`` holds the best parameters before that."""
 
     exit_code = 1
+    best: object = None
 
 
 class MemoryLimitError(AdntnError, MemoryError):

@@ -147,7 +147,8 @@ def _pairwise(operands: list[Array], inputs: list[Labels], output: Labels) -> Ar
 
 def _distinct(x: Array, labels: Labels, sizes: dict[int, int]) -> tuple[Array, Labels]:
     """Take the diagonal of every repeated label, and drop the axes of length 1 that would be repeated."""
-    for label in sorted({label for label in labels if labels.count(label) > 1}):
+    while repeated := [label for label in labels if labels.count(label) > 1]:
+        label = repeated[0]
         i = labels.index(label)
         j = labels.index(label, i + 1)
         x = x.diagonal(axis1=i, axis2=j)  # the diagonal becomes the last axis

@@ -105,8 +105,8 @@ def _max(g: Array, y: Array, x: Array, *, axis: Any = None, keepdims: bool = Fal
 
 
 def _logsumexp(g: Array, y: Array, x: Array, *, axis: int = -1, keepdims: bool = False) -> Array:
-    """Y = log sum e^x:  gx = g e^{x - y}, the softmax."""
-    return expanded(g, x, axis, keepdims) * ops.exp(x - expanded(y, x, axis, keepdims))
+    """Y = log sum e^x:  gx = conj(e^{x - y}) g, the softmax."""
+    return expanded(g, x, axis, keepdims) * conj(ops.exp(x - expanded(y, x, axis, keepdims)))
 
 
 def _transpose(g: Array, y: Array, x: Array, *, axes: tuple[int, ...] | None = None) -> Array:

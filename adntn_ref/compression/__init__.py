@@ -1,0 +1,1 @@
+"""How a model is compressed: fitting a network to a weight, training through generated weights, files."""

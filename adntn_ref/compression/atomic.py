@@ -1,0 +1,60 @@
+"""Writing files so that a reader sees the old content or the new one, never half of either."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from adntn_ref.errors import OutputError
+
+
+def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a temporary file beside ``path``, then rename it to ``path``.
+
+    Raises
+    ------
+    OutputError
+        If the folder is missing or the file cannot be written; what was there before is untouched.
+    """
+    target = Path(path)
+    temporary: Path | None = None
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent or Path())
+        os.close(handle)
+        temporary = Path(name)
+        write(temporary)
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(target)
+    except OSError as error:
+        raise OutputError(f"{target} cannot be written: {error.strerror or error}") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def require_new(path: str | os.PathLike[str], force: bool) -> None:
+    """Refuse an output path that cannot be used, before any work starts.
+
+    Raises
+    ------
+    OutputError
+        If the path exists and ``force`` is not set, is a folder, or its folder is missing or not writable.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise OutputError(f"{target} is a folder; name a file")
+    if target.exists() and not force:
+        raise OutputError(f"{target} exists already; choose another path or pass --force")
+    folder = target.parent
+    if not folder.is_dir():
+        raise OutputError(f"{target} cannot be written: there is no folder {folder}")
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"{target} cannot be written: no permission in {folder}")

@@ -1,0 +1,59 @@
+"""Checkpoints: the whole state of a training in one npz file, written atomically, read without pickle."""
+
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adntn_ref.ad.arrays import Array
+from adntn_ref.compression.atomic import write_atomically
+from adntn_ref.errors import FileFormatError
+
+VERSION = 1
+HEADER = "__adntn_ref_checkpoint__"
+
+
+def save_checkpoint(
+    path: str | Path, identity: dict[str, Any], arrays: dict[str, Array], numbers: dict[str, Any]
+) -> None:
+    """Write arrays and numbers; ``identity`` says which training this is and is compared on loading.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written; an older checkpoint stays as it was.
+    """
+    header = json.dumps({"version": VERSION, "identity": identity, "numbers": numbers}, sort_keys=True)
+    entries = {HEADER: np.frombuffer(header.encode(), dtype=np.uint8), **arrays}
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as stream:
+            np.savez(stream, allow_pickle=False, **entries)
+
+    write_atomically(path, write)
+
+
+def load_checkpoint(path: str | Path, identity: dict[str, Any]) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Return the arrays and numbers of a checkpoint.
+
+    Raises
+    ------
+    FileFormatError
+        If the file is not a checkpoint, of a newer version, truncated, or of a training with other settings.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        header = json.loads(bytes(arrays.pop(HEADER)).decode())
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise FileFormatError(f"{path} is no readable checkpoint ({type(error).__name__}: {error})") from error
+    if header.get("version") != VERSION:
+        raise FileFormatError(f"{path} has checkpoint version {header.get('version')}; this release reads {VERSION}")
+    wanted = json.loads(json.dumps(identity))
+    if header.get("identity") != wanted:
+        found = header.get("identity") or {}
+        different = sorted(key for key in wanted if found.get(key) != wanted[key])
+        raise FileFormatError(f"{path} belongs to another training: {', '.join(different)} differ; remove it to restart")
+    return arrays, header["numbers"]

@@ -1,0 +1,173 @@
+"""Stage 2: training a model on its task, through generated weights where it has any.
+
+The same loop trains dense models, so that rows of a table differ in what is generated and in nothing else. Every update
+generates each weight once; what is frozen enters as a constant, and a frozen generated weight is expanded once for all.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adntn_ref.ad.arrays import Array, require_finite, require_inexact
+from adntn_ref.ad.ops import cross_entropy
+from adntn_ref.ad.transforms import value_and_grad
+from adntn_ref.ad.trees import Tree, map_leaves, named_leaves
+from adntn_ref.compression.fit import both
+from adntn_ref.compression.progress import Progress, no_progress
+from adntn_ref.compression.training import Callback, History, Training, minimise
+from adntn_ref.errors import ArrayError, SpecError
+from adntn_ref.nn.data import Part, Split
+from adntn_ref.nn.models import Generated, Model, Params, Sequential, accuracy, select
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Learning rates: of the cores, and of everything else."""
+
+    cores: float = 5e-3
+    rest: float = 1e-3
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """The outcome of a training: parameters, accuracy on the validation part, history, seconds."""
+
+    params: Params
+    validation_accuracy: float
+    history: History
+    stopped_by: str
+    seconds: float
+
+
+def train(
+    model: Model,
+    params: Params,
+    data: Split,
+    *,
+    epochs: int,
+    batch_size: int = 64,
+    rates: Rates | None = None,
+    frozen: Iterable[str] = (),
+    optimiser: str = "adam",
+    schedule: str = "cosine",
+    warmup_epochs: float = 0.0,
+    clip: float | None = None,
+    patience: int | None = None,
+    seed: int = 0,
+    checkpoint: str | Path | None = None,
+    progress: str = "",
+    callback: Callback | None = None,
+) -> TrainResult:
+    """Minimise the cross entropy on the train part, and keep the epoch that is best on the validation part.
+
+    Parameters
+    ----------
+    model : dense or generated model
+    params : its parameters; not changed
+    data : the split; its test part is not touched
+    epochs, batch_size : passes over the train part, and images an update
+    rates : learning rates of cores and of the rest
+    frozen : glob patterns of parameter names that stay as they are
+    warmup_epochs : epochs over which the rates rise linearly
+    seed : of the order of the images; the order in epoch e depends on (seed, e) alone
+    progress : title of a progress bar, none if empty
+    optimiser, schedule, clip, patience, checkpoint, callback : see :func:`~adntn_ref.compression.training.minimise`
+
+    Raises
+    ------
+    ArrayError, NonFiniteError, ParameterError
+        For images of a wrong shape, NaN in parameters or images, parameters that are not the model's.
+    NothingSelected
+        For a frozen pattern that matches nothing.
+    """
+    if not isinstance(epochs, int) or epochs < 1 or not isinstance(batch_size, int) or batch_size < 1:
+        raise SpecError(f"epochs and batch_size must be integers >= 1, got {epochs!r} and {batch_size!r}")
+    check_inputs(model, params, data)
+    constant = set(select(params, frozen))
+    fixed, trained = _split(model, params, constant)
+    dense = model.model if isinstance(model, Generated) else model
+    per_epoch = -(-len(data.train) // batch_size)
+    chosen = rates or Rates()
+    plan = Training(
+        epochs * per_epoch,
+        optimiser=optimiser,
+        schedule=schedule,
+        warmup=round(warmup_epochs * per_epoch),
+        clip=clip,
+        patience=patience,
+        evaluate_every=per_epoch,
+    )
+    with Progress(progress, plan.steps) if progress else no_progress() as bar:
+        result = minimise(
+            task_objective(model, fixed, data.train, batch_size, seed),
+            trained,
+            plan,
+            rates={k: map_leaves(lambda _, r=_rate(v, chosen): r, v) for k, v in trained.items()},
+            score=lambda tree: 1.0 - accuracy(dense, _merge(model, fixed, tree), data.validation),
+            callback=both(bar, callback),
+            checkpoint=checkpoint,
+            checkpoint_every=per_epoch,
+            label=f"training of {', '.join(trained)} with seed {seed}",
+        )
+    final = {name: result.params.get(name, params[name]) for name in params}
+    return TrainResult(final, 1.0 - result.score, result.history, result.stopped_by, result.seconds)
+
+
+def _rate(value: Any, rates: Rates) -> float:
+    return rates.cores if isinstance(value, dict) else rates.rest
+
+
+def _split(model: Model, params: Params, constant: set[str]) -> tuple[Params, Params]:
+    """Return what stays constant (dense: generated weights are expanded here, once) and what is trained."""
+    fixed = {name: params[name] for name in constant}
+    networks = dict(model.networks) if isinstance(model, Generated) else {}
+    expanded = {k: networks[k].generate(v) if k in networks else v for k, v in fixed.items()}
+    return expanded, {name: value for name, value in params.items() if name not in constant}
+
+
+def _merge(model: Model, fixed: Params, trained: Params) -> Params:
+    return {**fixed, **model.expand(trained)}
+
+
+def task_objective(
+    model: Model, fixed: Params, part: Part, batch_size: int, seed: int
+) -> Callable[[int, Tree], tuple[Any, Tree]]:
+    """Return ``(step, trained parameters) -> (cross entropy of the step's batch, gradients)``."""
+    dense: Sequential = model.model if isinstance(model, Generated) else model
+    per_epoch = -(-len(part) // batch_size)
+    order: dict[int, Array] = {}
+
+    def objective(step: int, trained: Tree) -> tuple[Any, Tree]:
+        epoch, batch = divmod(step, per_epoch)
+        if epoch not in order:
+            order.clear()
+            order[epoch] = np.random.default_rng([seed, epoch]).permutation(len(part))
+        chosen = order[epoch][batch * batch_size : (batch + 1) * batch_size]
+        images, labels = part.images[chosen], part.labels[chosen]
+        return value_and_grad(lambda p: cross_entropy(dense(_merge(model, fixed, p), images), labels))(trained)  # type: ignore[no-any-return]
+
+    return objective
+
+
+def check_inputs(model: Model, params: Params, data: Split) -> None:
+    """Refuse parameters and images that do not fit the model, before any work starts."""
+    dense = model.model if isinstance(model, Generated) else model
+    if params.keys() != dense.param_shapes.keys():
+        missing = sorted(dense.param_shapes.keys() - params.keys())
+        extra = sorted(params.keys() - dense.param_shapes.keys())
+        raise SpecError(f"the parameters differ from the model's: missing {missing}, unknown {extra}")
+    dense.check_params(model.expand(params))
+    for path, value in named_leaves(params):
+        require_finite(value, f"parameter {path}")
+    for name, part in (("train", data.train), ("validation", data.validation)):
+        require_inexact(part.images, f"the {name} images")
+        require_finite(part.images, f"the {name} images")
+        if tuple(part.images.shape[1:]) != dense.in_shape:
+            got = tuple(part.images.shape[1:])
+            raise ArrayError(f"the {name} images have shape {got}, the model takes {dense.in_shape}")
+        if int(part.labels.min()) < 0 or int(part.labels.max()) >= dense.out_shape[-1]:
+            top = int(part.labels.max())
+            raise ArrayError(f"the {name} labels reach {top}, the model has classes 0 .. {dense.out_shape[-1] - 1}")

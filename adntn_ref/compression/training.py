@@ -1,0 +1,240 @@
+"""The one training loop: stage 1, stage 2 and the training of dense models all run here.
+
+It minimises a function of a tree of parameters by gradient steps, keeps the best parameters seen, stops early if asked to,
+writes checkpoints from which it resumes to the same bits, and refuses to go on from a loss that is not finite.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adntn_ref.ad.arrays import Array, namespace
+from adntn_ref.ad.trees import Tree, map_leaves
+from adntn_ref.compression.checkpoints import load_checkpoint, save_checkpoint
+from adntn_ref.compression.optimisers import OPTIMISERS, SCHEDULES, Packing, clip_norm, make_optimiser, rate_at
+from adntn_ref.errors import DivergedError, SpecError
+
+Objective = Callable[[int, Tree], tuple[Any, Tree]]
+"""``(step, parameters) -> (loss, gradients)``; the gradients are shaped like the parameters."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How to train.
+
+    Parameters
+    ----------
+    steps : number of updates
+    rate : learning rate at its highest; with several groups each has its own and this is a factor on all
+    optimiser : ``"adam"`` or ``"sgd"`` (momentum 0.9)
+    schedule : ``"cosine"`` to zero, or ``"constant"``
+    warmup : steps over which the rate rises linearly
+    clip : largest Euclidean norm of the gradient, None for no limit
+    evaluate_every : steps between evaluations of the score; the best-scoring parameters are kept
+    patience : evaluations without a better score after which training stops, None for never
+    """
+
+    steps: int
+    rate: float = 1.0
+    optimiser: str = "adam"
+    momentum: float = 0.9
+    schedule: str = "cosine"
+    warmup: int = 0
+    clip: float | None = None
+    evaluate_every: int = 100
+    patience: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("steps", 1), ("evaluate_every", 1), ("warmup", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise SpecError(f"{name} must be an integer >= {least}, got {value!r}")
+        if not (isfinite(self.rate) and self.rate > 0):
+            raise SpecError(f"the learning rate must be positive and finite, got {self.rate}")
+        if self.clip is not None and not self.clip > 0:
+            raise SpecError(f"clip must be positive, got {self.clip}")
+        if self.patience is not None and self.patience < 1:
+            raise SpecError(f"patience must be at least 1, got {self.patience}")
+        for value, allowed, what in (
+            (self.optimiser, OPTIMISERS, "optimiser"),
+            (self.schedule, SCHEDULES, "schedule"),
+        ):
+            if value not in allowed:
+                raise SpecError(f"no {what} is called {value!r}; allowed: {', '.join(allowed)}")
+
+
+@dataclass(frozen=True)
+class Tick:
+    """What a callback is told after each step; returning True from the callback stops the training."""
+
+    step: int
+    steps: int
+    loss: float
+    best_score: float
+
+
+Callback = Callable[[Tick], bool | None]
+
+
+@dataclass
+class History:
+    """Loss, gradient norm and rate factor of every step, and the score of every evaluation (``score_steps``)."""
+
+    loss: list[float] = field(default_factory=list)
+    norm: list[float] = field(default_factory=list)
+    rate: list[float] = field(default_factory=list)
+    score: list[float] = field(default_factory=list)
+    score_steps: list[int] = field(default_factory=list)
+
+    def summary(self) -> dict[str, Any]:
+        """Return first, last and best figures as a JSON-able dict."""
+        return {
+            "steps": len(self.loss),
+            "first_loss": self.loss[0] if self.loss else None,
+            "last_loss": self.loss[-1] if self.loss else None,
+            "best_score": min(self.score, default=None),
+        }
+
+
+@dataclass(frozen=True)
+class Minimised:
+    """The outcome: the best parameters by score, the history, and why it ended (``"steps"``, ``"patience"``, ...)."""
+
+    params: Tree
+    score: float
+    history: History
+    stopped_by: str
+    seconds: float
+
+
+@dataclass
+class _State:
+    """Everything a resumed run needs; ``vector`` and ``moments`` are changed in place."""
+
+    vector: Array
+    moments: dict[str, Array]
+    best: Array
+    best_score: float = float("inf")
+    step: int = 0
+    stale: int = 0
+    seconds: float = 0.0
+    history: History = field(default_factory=History)
+
+
+def minimise(
+    objective: Objective,
+    params: Tree,
+    training: Training,
+    *,
+    rates: Tree | None = None,
+    score: Callable[[Tree], float] | None = None,
+    callback: Callback | None = None,
+    checkpoint: str | Path | None = None,
+    checkpoint_every: int = 200,
+    label: str = "",
+) -> Minimised:
+    """Minimise ``objective`` from ``params``.
+
+    Parameters
+    ----------
+    objective : see :data:`Objective`; batches must depend on the step alone, so that a resumed run sees the same ones
+    params : tree of arrays of one dtype; not changed
+    rates : tree like ``params`` of one learning rate a leaf, default 1 each
+    score : what to keep the best of (lower is better), default the loss of the step
+    checkpoint : file to write every ``checkpoint_every`` steps, and to resume from if it exists
+    label : says what is trained, in error messages and in the checkpoint, which refuses another's
+
+    Raises
+    ------
+    DivergedError
+        At the first loss or gradient that is not finite, naming the step; the best parameters so far are in the
+        checkpoint, if there is one, and in the exception's ``best``.
+    """
+    packing = Packing(params)
+    optimiser = make_optimiser(training.optimiser, training.momentum)
+    vector = packing.pack(params)
+    state = _State(vector, optimiser.start(vector), vector.copy())
+    identity = {"label": label, "training": asdict(training), "shapes": packing.shapes, "dtype": packing.dtype}
+    if checkpoint is not None and Path(checkpoint).exists():
+        _restore(state, *load_checkpoint(checkpoint, identity))
+    rate_vector = 1.0 if rates is None else packing.spread(rates).astype(packing.dtype)
+    start, stopped_by = time.perf_counter() - state.seconds, "steps"
+    while state.step < training.steps:
+        if training.patience is not None and state.stale >= training.patience:
+            stopped_by = "patience"
+            break
+        factor = training.rate * rate_at(state.step, training.steps, training.schedule, training.warmup)
+        tree = packing.unpack(state.vector)
+        loss, gradients = objective(state.step, tree)
+        g, norm = clip_norm(packing.pack(gradients), training.clip)
+        _require_finite(float(loss), norm, state, packing, label)
+        if state.step % training.evaluate_every == 0:
+            _evaluate(state, score(tree) if score else float(loss))
+        optimiser.update(state.vector, g, state.moments, state.step, factor * rate_vector)
+        state.history.loss.append(float(loss))
+        state.history.norm.append(norm)
+        state.history.rate.append(factor)
+        state.step += 1
+        state.seconds = time.perf_counter() - start
+        if checkpoint is not None and state.step % checkpoint_every == 0:
+            _save(checkpoint, identity, state)
+        if callback is not None and callback(Tick(state.step, training.steps, float(loss), state.best_score)):
+            stopped_by = "callback"
+            break
+    _evaluate(state, _final_score(objective, score, packing, state))
+    if checkpoint is not None:
+        _save(checkpoint, identity, state)
+    best = map_leaves(lambda x: x.copy(), packing.unpack(state.best))
+    return Minimised(best, state.best_score, state.history, stopped_by, state.seconds)
+
+
+def _final_score(objective: Objective, score: Callable[[Tree], float] | None, packing: Packing, state: _State) -> float:
+    tree = packing.unpack(state.vector)
+    return score(tree) if score else float(objective(state.step, tree)[0])
+
+
+def _evaluate(state: _State, score: float) -> None:
+    """Record a score and keep the parameters if none was better; of equals the later, a score of NaN never."""
+    if state.history.score_steps and state.history.score_steps[-1] == state.step:
+        return  # a finished run that was resumed was scored here before
+    state.history.score.append(score)
+    state.history.score_steps.append(state.step)
+    state.stale = 0 if score < state.best_score else state.stale + 1
+    if score <= state.best_score:
+        state.best_score = score
+        state.best = state.vector.copy()
+
+
+def _require_finite(loss: float, norm: float, state: _State, packing: Packing, label: str) -> None:
+    if isfinite(loss) and isfinite(norm):
+        return
+    what = f"the loss is {loss}" if not isfinite(loss) else f"the gradient has norm {norm}"
+    error = DivergedError(
+        f"{label or 'training'}: {what} at step {state.step}; the best state so far (score {state.best_score:.6g}) was"
+        " kept. A lower learning rate, warm-up or gradient clipping usually mends it"
+    )
+    error.best = packing.unpack(state.best)
+    raise error
+
+
+def _save(path: str | Path, identity: dict[str, Any], state: _State) -> None:
+    arrays = {"vector": state.vector, "best": state.best}
+    arrays.update({f"moment.{name}": value for name, value in state.moments.items()})
+    arrays.update({f"history.{name}": np.asarray(value) for name, value in asdict(state.history).items()})
+    numbers = {k: getattr(state, k) for k in ("best_score", "step", "stale", "seconds")}
+    save_checkpoint(path, identity, arrays, numbers)
+
+
+def _restore(state: _State, arrays: dict[str, Array], numbers: dict[str, Any]) -> None:
+    state.vector[...] = arrays["vector"]
+    state.best = namespace(state.vector).asarray(arrays["best"])
+    for name in state.moments:
+        state.moments[name][...] = arrays[f"moment.{name}"]
+    state.history = History(**{name: arrays[f"history.{name}"].tolist() for name in asdict(History())})
+    for key, value in numbers.items():
+        setattr(state, key, value)
