@@ -8,7 +8,8 @@ things that no common namespace has. The seam's rules:
 - Random numbers are drawn on the host, so that every backend starts from the same bits.
 - Inputs are never written to.
 
-Backends are found through the entry-point group ``adntn_ref.backends``; the name is autoray's name of the array library.
+Backends are found through the entry-point group ``adntn_ref.backends``; the name is autoray's name of the array
+library.
 """
 
 from functools import cache

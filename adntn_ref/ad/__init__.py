@@ -1,7 +1,7 @@
 """The tape: reverse-mode automatic differentiation over any array library that autoray knows.
 
-Functions of arrays and variables stand here by their usual names (``ad.exp``, ``ad.einsum``, ...), the transforms beside
-them (``ad.grad``, ``ad.vjp``, ...).
+Functions of arrays and variables stand here by their usual names (``ad.exp``, ``ad.einsum``, ...), the transforms
+beside them (``ad.grad``, ``ad.vjp``, ...).
 """
 
 from adntn_ref.ad import rules
@@ -55,3 +55,67 @@ from adntn_ref.ad.ops import (
 )
 from adntn_ref.ad.tape import Var, stop_gradient
 from adntn_ref.ad.transforms import checkpoint, grad, hvp, jacobian, jvp, value_and_grad, vjp
+
+__all__ = [
+    "ACTIVATIONS",
+    "PRIMITIVES",
+    "Activation",
+    "Var",
+    "abs",
+    "add",
+    "astype",
+    "avg_pool2d",
+    "broadcast_to",
+    "checkpoint",
+    "concatenate",
+    "conj",
+    "conv2d",
+    "cos",
+    "cross_entropy",
+    "divide",
+    "einsum",
+    "erf",
+    "exp",
+    "gelu",
+    "get_activation",
+    "getitem",
+    "grad",
+    "hvp",
+    "imag",
+    "jacobian",
+    "jvp",
+    "leaky_relu",
+    "log",
+    "log_softmax",
+    "logsumexp",
+    "matmul",
+    "max",
+    "max_pool2d",
+    "maximum",
+    "mean",
+    "minimum",
+    "multiply",
+    "negative",
+    "positive",
+    "power",
+    "real",
+    "relu",
+    "reshape",
+    "rules",
+    "scatter_add",
+    "sigmoid",
+    "silu",
+    "sin",
+    "sqrt",
+    "square",
+    "stack",
+    "stop_gradient",
+    "subtract",
+    "sum",
+    "tanh",
+    "tensordot",
+    "transpose",
+    "value_and_grad",
+    "vjp",
+    "where",
+]

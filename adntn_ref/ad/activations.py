@@ -1,7 +1,8 @@
 """The activations by name: sigma, its first and second derivative, and where they have kinks.
 
 Formulas are written in the differentiable functions, so they run on raw arrays and on variables. ``first(z, x)`` is
-sigma'(z) and ``second(z, x)`` is sigma''(z), both given x = sigma(z) as well, because tanh' = 1 - x^2 needs no second tanh.
+sigma'(z) and ``second(z, x)`` is sigma''(z), both given x = sigma(z) as well, because tanh' = 1 - x^2 needs no second
+tanh.
 """
 
 from collections.abc import Callable

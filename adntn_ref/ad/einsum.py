@@ -1,7 +1,8 @@
 """Einstein sums with any number of labels.
 
-NumPy's einsum stops at 52 labels. Here labels are integers, so a network of 60 modes can be contracted: below the limit the
-array library's own einsum does the work, above it operands are contracted pair by pair as batched matrix products.
+NumPy's einsum stops at 52 labels. Here labels are integers, so a network of 60 modes can be contracted: below the
+limit the array library's own einsum does the work, above it operands are contracted pair by pair as batched matrix
+products.
 """
 
 from collections.abc import Sequence
@@ -9,7 +10,6 @@ from typing import Any
 
 from adntn_ref.ad.arrays import Array
 from adntn_ref.ad.ops import function, matrix_product, primitive, reshape, sum, transpose
-from adntn_ref.ad.tape import stop_gradient
 from adntn_ref.errors import ArrayError
 
 Labels = tuple[int, ...]

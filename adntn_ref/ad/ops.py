@@ -1,8 +1,8 @@
 """The differentiable functions: each runs on raw arrays and on tape variables alike.
 
-A primitive's body is its forward formula on raw arrays; ``xp`` is their namespace and is supplied by the tape. Callers leave
-it out: ``exp(x)``. Functions at the end are compositions of primitives and need no rule of their own. The adjoints stand
-in :mod:`adntn_ref.ad.rules`.
+A primitive's body is its forward formula on raw arrays; ``xp`` is their namespace and is supplied by the tape.
+Callers leave it out: ``exp(x)``. Functions at the end are compositions of primitives and need no rule of their own.
+The adjoints stand in :mod:`adntn_ref.ad.rules`.
 
 Dtypes follow NumPy 2: a Python number takes the dtype of the array beside it.
 """
@@ -276,7 +276,7 @@ SQRT_HALF = 0.5**0.5
 
 @primitive
 def logsumexp(xp: Any, x: Array, *, axis: int = -1, keepdims: bool = False) -> Array:
-    """log sum_i e^{x_i} along ``axis``, shifted by the maximum so that nothing overflows."""
+    """Log sum_i e^{x_i} along ``axis``, shifted by the maximum so that nothing overflows."""
     top = xp.max(x, axis=axis, keepdims=True)
     total = xp.log(xp.sum(xp.exp(x - top), axis=axis, keepdims=True)) + top
     return total if keepdims else xp.squeeze(total, axis=axis)
@@ -398,7 +398,9 @@ def cross_entropy(logits: Array, labels: Array) -> Array:
     raw = stop_gradient(labels)
     shape = tuple(stop_gradient(logits).shape)
     if len(shape) != 2 or tuple(raw.shape) != shape[:1] or shape[0] == 0:
-        raise ArrayError(f"cross_entropy needs logits (batch, classes) and labels (batch,), got {shape} and {raw.shape}")
+        raise ArrayError(
+            f"cross_entropy needs logits (batch, classes) and labels (batch,), got {shape} and {raw.shape}"
+        )
     if np.dtype(raw.dtype.name).kind not in "iu":
         raise DTypeError(f"labels have dtype {raw.dtype}; allowed: integers")
     if int(raw.min()) < 0 or int(raw.max()) >= shape[1]:

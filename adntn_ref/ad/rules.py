@@ -1,12 +1,12 @@
 """The table of rules: primitive -> adjoint, each with its formula.
 
-Notation: y the value, g its cotangent, with <g, y> = Re sum conj(g) y. For a map that is holomorphic in x the cotangent
-of x is conj(dy/dx) g; this is the convention in which w - eta g descends (PyTorch's; JAX returns its conjugate). Rules are
-written in the differentiable functions of :mod:`adntn_ref.ad.ops`, so that a rule applied to variables is itself recorded:
-gradients of gradients need nothing more.
+Notation: y the value, g its cotangent, with <g, y> = Re sum conj(g) y. For a map that is holomorphic in x the
+cotangent of x is conj(dy/dx) g; this is the convention in which w - eta g descends (PyTorch's; JAX returns its
+conjugate). Rules are written in the differentiable functions of :mod:`adntn_ref.ad.ops`, so that a rule applied to
+variables is itself recorded: gradients of gradients need nothing more.
 
-``EACH`` holds one rule a positional argument, ``rule(g, y, *args, **kwargs)``; ``JOINT`` one rule for primitives with any
-number of arguments, ``rule(needed, g, y, residual, *args, **kwargs)``.
+``EACH`` holds one rule a positional argument, ``rule(g, y, *args, **kwargs)``; ``JOINT`` one rule for primitives with
+any number of arguments, ``rule(needed, g, y, residual, *args, **kwargs)``.
 """
 
 from collections.abc import Callable
@@ -70,8 +70,11 @@ def _power_base(g: Array, y: Array, a: Array, b: Array) -> Array:
 
 def _power_exponent(g: Array, y: Array, a: Array, b: Array) -> Array:
     """Y = a^b:  gb = conj(y log a) g; at a = 0 the limit 0."""
-    zero = stop_gradient(a) == 0
-    return like(b, g * conj(y * ops.where(zero, 0.0, ops.log(ops.where(zero, 1.0, a)))))
+    zero, dtype = stop_gradient(a) == 0, dtype_name(stop_gradient(y))
+    base = ops.where(zero, 1.0, a)
+    if dtype_name(stop_gradient(base)) != dtype:  # else the logarithm of a narrow base would be a narrow one
+        base = ops.astype(base, dtype=dtype)
+    return like(b, g * conj(y * ops.where(zero, 0.0, ops.log(base))))
 
 
 def _tie_weight(mine: Array, other: Array, y: Array) -> Array:
@@ -124,7 +127,9 @@ def _abs(g: Array, y: Array, x: Array) -> Array:
     return g * (x / ops.where(zero, 1.0, y))
 
 
-def _join(needed: tuple[int, ...], g: Array, y: Array, residual: Any, *arrays: Array, axis: int = 0) -> dict[int, Array]:
+def _join(
+    needed: tuple[int, ...], g: Array, y: Array, residual: Any, *arrays: Array, axis: int = 0
+) -> dict[int, Array]:
     """Y = arrays end to end:  each gets its own part of g."""
     axis = axis % len(shape_of(y))
     ends = np.cumsum([shape_of(x)[axis] for x in arrays])

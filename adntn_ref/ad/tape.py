@@ -1,10 +1,10 @@
 """The tape: variables, recording, and the backward pass.
 
-A :class:`Var` wraps a value and remembers the :class:`Node` that made it. Every transform (``vjp`` and what is built on it,
-see :mod:`adntn_ref.ad.transforms`) opens a new *level*; a primitive applied to variables of several levels is recorded at
-the highest one, and the values below it go through the same primitive one level down. So a rule always works on values of
-a lower level: on raw arrays in the common case, at no cost of recording, and on variables of an outer transform where
-gradients of gradients are wanted, to any order.
+A :class:`Var` wraps a value and remembers the :class:`Node` that made it. Every transform (``vjp`` and what is built
+on it, see :mod:`adntn_ref.ad.transforms`) opens a new *level*; a primitive applied to variables of several levels is
+recorded at the highest one, and the values below it go through the same primitive one level down. So a rule always
+works on values of a lower level: on raw arrays in the common case, at no cost of recording, and on variables of an
+outer transform where gradients of gradients are wanted, to any order.
 
 The design follows HIPS autograd's (levels instead of one global graph); the backward pass is iterative, so a chain of
 100,000 operations needs no recursion, and it drops each node's arrays as soon as they have been used.
@@ -70,8 +70,8 @@ class Primitive:
     """A function the tape knows the adjoint of.
 
     ``forward(xp, *args, **kwargs)`` takes raw arrays and their namespace. With ``has_residual`` it returns ``(value,
-    residual)``; the residual is kept for the rule. A rule may rely on it only where its arguments are raw, or where it is
-    constant (the positions of maxima, say).
+    residual)``; the residual is kept for the rule. A rule may rely on it only where its arguments are raw, or where
+    it is constant (the positions of maxima, say).
 
     Its rules, set by :mod:`adntn_ref.ad.rules`, are either one for each positional argument, ``rule(g, y, *args,
     **kwargs)`` with ``y`` the value and ``g`` its cotangent, or one for all of them at once, ``rule(needed, g, y,
@@ -170,7 +170,7 @@ class Var:
         return int(np.prod(self.shape, dtype=np.int64))
 
     @property
-    def T(self) -> Any:  # noqa: N802 - the name that arrays have
+    def T(self) -> Any:
         """The transpose: all axes reversed."""
         return _call("transpose", self)
 

@@ -108,7 +108,9 @@ def _zeros_like(x: Any) -> Any:
     return namespace(raw).zeros_like(raw)
 
 
-def value_and_grad(f: Callable[..., Any], argnums: int | tuple[int, ...] = 0, has_aux: bool = False) -> Callable[..., Any]:
+def value_and_grad(
+    f: Callable[..., Any], argnums: int | tuple[int, ...] = 0, has_aux: bool = False
+) -> Callable[..., Any]:
     """Return a function that gives the value of ``f`` and its gradient.
 
     Parameters

@@ -55,5 +55,7 @@ def load_checkpoint(path: str | Path, identity: dict[str, Any]) -> tuple[dict[st
     if header.get("identity") != wanted:
         found = header.get("identity") or {}
         different = sorted(key for key in wanted if found.get(key) != wanted[key])
-        raise FileFormatError(f"{path} belongs to another training: {', '.join(different)} differ; remove it to restart")
+        raise FileFormatError(
+            f"{path} belongs to another training: {', '.join(different)} differ; remove it to restart"
+        )
     return arrays, header["numbers"]

@@ -70,9 +70,9 @@ def compress(
 ) -> Compressed:
     """Replace weights of a trained model by generated ones, in two stages.
 
-    Stage 1 fits each network to the trained weight by Euclidean distance; stage 2 trains the cores, and all of the model
-    that is not frozen, on the task's loss. Layer by layer, as in the paper: compress one layer, both stages, then the
-    next, the earlier ones kept as networks.
+    Stage 1 fits each network to the trained weight by Euclidean distance; stage 2 trains the cores, and all of the
+    model that is not frozen, on the task's loss. Layer by layer, as in the paper: compress one layer, both stages,
+    then the next, the earlier ones kept as networks.
 
     Parameters
     ----------

@@ -10,13 +10,13 @@ import numpy as np
 from adntn_ref.ad.arrays import REAL, Array, dtype_name, is_array, namespace, require_finite, require_inexact
 from adntn_ref.ad.tape import Var
 from adntn_ref.compression.progress import Progress, no_progress
-from adntn_ref.compression.training import Callback, History, Training, minimise
+from adntn_ref.compression.training import Callback, History, Tick, Training, minimise
 from adntn_ref.errors import ArrayError, SpecError
 from adntn_ref.networks.base import Network, Params
 
 START_SHARE = 0.1
-"""Standard deviation of the first generated weight over the target's. From 1 the fit first shrinks the weight to nothing
-and stays a while on the plateau of relative error 1."""
+"""Standard deviation of the first generated weight over the target's. From 1 the fit first shrinks the weight to
+nothing and stays a while on the plateau of relative error 1."""
 
 
 @dataclass(frozen=True)
@@ -148,4 +148,9 @@ def both(*callbacks: Callback | None) -> Callback | None:
     given = [callback for callback in callbacks if callback is not None]
     if not given:
         return None
-    return lambda tick: any([bool(callback(tick)) for callback in given])
+
+    def call_all(tick: Tick) -> bool:
+        answers = [callback(tick) for callback in given]  # every one is told, also after one said stop
+        return any(bool(answer) for answer in answers)
+
+    return call_all

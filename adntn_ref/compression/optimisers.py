@@ -1,7 +1,7 @@
 """Optimisers on one stacked array, schedules of the learning rate, and the packing of a tree into that array.
 
-All parameters of a fit lie end to end in one vector, so that a step is a few array operations whatever the number of cores
-(76 bricks cost as much as one).
+All parameters of a fit lie end to end in one vector, so that a step is a few array operations whatever the number of
+cores (76 bricks cost as much as one).
 """
 
 from dataclasses import dataclass
@@ -72,7 +72,9 @@ class Adam:
         second *= self.beta2
         second += (1 - self.beta2) * (g * g)
         unbias = (1 - self.beta2 ** (step + 1)) ** 0.5
-        vector -= (rate / (1 - self.beta1 ** (step + 1))) * (first / (namespace(second).sqrt(second) / unbias + self.epsilon))
+        vector -= (rate / (1 - self.beta1 ** (step + 1))) * (
+            first / (namespace(second).sqrt(second) / unbias + self.epsilon)
+        )
 
 
 @dataclass(frozen=True)

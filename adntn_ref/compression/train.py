@@ -14,7 +14,7 @@ import numpy as np
 from adntn_ref.ad.arrays import Array, require_finite, require_inexact
 from adntn_ref.ad.ops import cross_entropy
 from adntn_ref.ad.transforms import value_and_grad
-from adntn_ref.ad.trees import Tree, map_leaves, named_leaves
+from adntn_ref.ad.trees import Tree, named_leaves
 from adntn_ref.compression.fit import both
 from adntn_ref.compression.progress import Progress, no_progress
 from adntn_ref.compression.training import Callback, History, Training, minimise
@@ -105,7 +105,7 @@ def train(
             task_objective(model, fixed, data.train, batch_size, seed),
             trained,
             plan,
-            rates={k: map_leaves(lambda _, r=_rate(v, chosen): r, v) for k, v in trained.items()},
+            rates={name: _rates_of(value, chosen) for name, value in trained.items()},
             score=lambda tree: 1.0 - accuracy(dense, _merge(model, fixed, tree), data.validation),
             callback=both(bar, callback),
             checkpoint=checkpoint,
@@ -116,8 +116,9 @@ def train(
     return TrainResult(final, 1.0 - result.score, result.history, result.stopped_by, result.seconds)
 
 
-def _rate(value: Any, rates: Rates) -> float:
-    return rates.cores if isinstance(value, dict) else rates.rest
+def _rates_of(value: Any, rates: Rates) -> Any:
+    """Return the learning rate of a parameter: the cores' for each core of a generated one, else the rest's."""
+    return dict.fromkeys(value, rates.cores) if isinstance(value, dict) else rates.rest
 
 
 def _split(model: Model, params: Params, constant: set[str]) -> tuple[Params, Params]:

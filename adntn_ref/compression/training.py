@@ -1,7 +1,8 @@
 """The one training loop: stage 1, stage 2 and the training of dense models all run here.
 
-It minimises a function of a tree of parameters by gradient steps, keeps the best parameters seen, stops early if asked to,
-writes checkpoints from which it resumes to the same bits, and refuses to go on from a loss that is not finite.
+It minimises a function of a tree of parameters by gradient steps, keeps the best parameters seen, stops early if
+asked to, writes checkpoints from which it resumes to the same bits, and refuses to go on from a loss that is not
+finite.
 """
 
 import time

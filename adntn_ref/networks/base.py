@@ -13,8 +13,8 @@ from adntn_ref.ad.arrays import COMPLEX, REAL, Array, dtype_name, is_array
 from adntn_ref.ad.tape import Primitive, Var, is_raw, stop_gradient
 from adntn_ref.ad.transforms import vjp as tape_vjp
 from adntn_ref.errors import ArrayError, DTypeError, ParameterError, SpecError
-from adntn_ref.program.cost import ITEM_BYTES, Cost, program_cost
-from adntn_ref.program.memory import require_memory
+from adntn_ref.program import memory
+from adntn_ref.program.cost import Cost, program_cost
 from adntn_ref.program.modes import Layout
 from adntn_ref.program.schedule import run_adjoint, run_forward, run_keeping, run_states
 from adntn_ref.program.starts import calibrate, default_std, draw_cores
@@ -139,7 +139,8 @@ class Network(ABC):
         -------
         array, shape ``self.shape``, in the dtype of the cores
         """
-        self.check_params(params)
+        dtype = self.check_params(params)
+        self.require_memory(dtype, backward=not is_raw(*params.values()))
         return self._generate(params)
 
     def vjp(self, params: Params) -> tuple[Array, Pullback]:
@@ -152,6 +153,7 @@ class Network(ABC):
             ``pullback(G)`` with G of the weight's shape and dtype returns a dict like ``params``.
         """
         dtype = self.check_params(params)
+        self.require_memory(dtype, backward=True)
         weight, pull = tape_vjp(self._generate, params)
 
         def pullback(cotangent: Array) -> Params:
@@ -160,6 +162,20 @@ class Network(ABC):
             return found
 
         return weight, pullback
+
+    def require_memory(self, dtype: str, backward: bool) -> None:
+        """Refuse a run above the memory limit, before anything is allocated; small ones pass unasked.
+
+        Raises
+        ------
+        MemoryLimitError
+            Naming the weight, and the memory it needs and may take in GiB.
+        """
+        peak = _peaks(self, dtype)[backward]
+        if peak >= SMALL_BYTES:
+            what = "generating the weight and its gradient" if backward else "generating the weight"
+            made = f"of shape {self.placement.shape} from {len(self.placement.modes)} modes in {dtype}"
+            memory.require_memory(peak, f"{what} {made}")
 
     def _check_cotangent(self, cotangent: Array, dtype: str) -> None:
         if tuple(getattr(cotangent, "shape", ())) != self.placement.shape:
@@ -217,11 +233,13 @@ class ProgramNetwork(Network):
     ) -> Params:
         """Draw parameters on the host; see :meth:`Network.init` and :mod:`adntn_ref.program.starts`."""
         check_init(dtype, std)
-        self._require_memory("float64", backward=False)
+        self.require_memory("float64", backward=False)
         vectors = set(self.program.start.core_names)
         cores = draw_cores(self.core_shapes, vectors, np.random.default_rng(rng), start)
         if start == "calibrated_orthogonal":
-            cores = calibrate(self.program, cores, self.placement, default_std(self.placement.shape) if std is None else std)
+            cores = calibrate(
+                self.program, cores, self.placement, default_std(self.placement.shape) if std is None else std
+            )
         elif std is not None:
             raise SpecError(f"std goes with the calibrated start, not with start={start!r}")
         return {name: np.ascontiguousarray(core, dtype=dtype) for name, core in cores.items()}
@@ -231,9 +249,9 @@ class ProgramNetwork(Network):
         dtype = self.check_params(params)
         names = list(self.core_shapes)
         if is_raw(*params.values()):
-            self._require_memory(dtype, backward=False)
+            self.require_memory(dtype, backward=False)
             return self._generate(params)
-        self._require_memory(dtype, backward=True)
+        self.require_memory(dtype, backward=True)
         return network_weight(*(params[name] for name in names), network=self)
 
     def generate_stepwise(self, params: Params) -> Array:
@@ -253,7 +271,7 @@ class ProgramNetwork(Network):
     def vjp(self, params: Params) -> tuple[Array, Pullback]:
         """Return the weight and its pullback by closed-form adjoints, without a tape; see :meth:`Network.vjp`."""
         dtype = self.check_params(params)
-        self._require_memory(dtype, backward=True)
+        self.require_memory(dtype, backward=True)
         state, record = run_keeping(self.program, params)
 
         def pullback(cotangent: Array) -> Params:
@@ -267,23 +285,15 @@ class ProgramNetwork(Network):
         """Count operations, bytes moved and bytes held, forward and backward, without running anything."""
         return program_cost(self.program, self.parameter_count, self.weights, dtype, schedule)
 
-    def _require_memory(self, dtype: str, backward: bool) -> None:
-        """Refuse a run above the memory limit, before anything is allocated."""
-        if self.placement.generated * ITEM_BYTES[dtype] < SMALL_BYTES and not backward:
-            return
-        peak = _peaks(self, dtype)[backward]
-        if peak >= SMALL_BYTES:
-            what = "generating the weight and its gradient" if backward else "generating the weight"
-            require_memory(peak, f"{what} of shape {self.placement.shape} from {len(self.placement.modes)} modes in {dtype}")
-
 
 @lru_cache(maxsize=256)
-def _peaks(network: ProgramNetwork, dtype: str) -> tuple[int, int]:
+def _peaks(network: Network, dtype: str) -> tuple[int, int]:
     cost = network.cost(dtype)
     return cost.peak_bytes_forward, cost.peak_bytes_backward
 
 
 def check_init(dtype: str, std: float | None) -> None:
+    """Refuse a dtype or a standard deviation that parameters cannot be drawn with."""
     if dtype not in REAL:
         raise DTypeError(f"parameters are drawn in {' or '.join(REAL)}, got {dtype!r}")
     if std is not None and not (np.isfinite(std) and std > 0):

@@ -1,8 +1,8 @@
 """The brick-wall ADTN of Qing, Li, Zhou and Ran (arXiv 2305.06058).
 
-``W = L(M) sigma(L(M-1) ... sigma(L(1) v_0 (x) v_1 (x) ... (x) v_{Q-1}))``: a product state goes through M layers, each two
-columns of small cores ("bricks") on neighbouring modes, pairs (0,1), (2,3), ... and then (1,2), (3,4), ...; an activation
-stands between layers. O(M Q) parameters make 2^Q weights.
+``W = L(M) sigma(L(M-1) ... sigma(L(1) v_0 (x) v_1 (x) ... (x) v_{Q-1}))``: a product state goes through M layers,
+each two columns of small cores ("bricks") on neighbouring modes, pairs (0,1), (2,3), ... and then (1,2), (3,4), ...;
+an activation stands between layers. O(M Q) parameters make 2^Q weights.
 """
 
 from dataclasses import dataclass, field
@@ -142,5 +142,5 @@ def _activated_columns(net: BrickWall, modes: tuple[int, ...]) -> dict[str, str]
     columns = [(m, side) for m in range(net.layers) for side in ("even", "odd") if _pairs(m, side, modes)]
     if net.activation_every == "column":
         return {f"layer{m}.{side}": f"layer{m}.{side}.activation" for m, side in columns[:-1]}
-    last_side = {m: side for m, side in columns}
+    last_side = dict(columns)
     return {f"layer{m}.{last_side[m]}": f"layer{m}.activation" for m in range(net.layers - 1)}

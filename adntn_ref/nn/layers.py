@@ -1,7 +1,7 @@
 """Layers: what they compute, which parameters they need, and how these start.
 
-Images are (batch, channels, height, width), weights (outputs, inputs, ...), as in PyTorch. A layer is a frozen description;
-``layer(params, x)`` takes its parameters by their short names and runs on arrays and on tape variables.
+Images are (batch, channels, height, width), weights (outputs, inputs, ...), as in PyTorch. A layer is a frozen
+description; ``layer(params, x)`` takes its parameters by their short names and runs on arrays and on tape variables.
 """
 
 from dataclasses import dataclass

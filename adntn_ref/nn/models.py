@@ -162,9 +162,7 @@ class Generated:
     def expand(self, params: Params) -> Params:
         """Generate every weight once and return the dense model's parameters."""
         networks = dict(self.networks)
-        return {
-            name: networks[name].generate(value) if name in networks else value for name, value in params.items()
-        }
+        return {name: networks[name].generate(value) if name in networks else value for name, value in params.items()}
 
     def __call__(self, params: Params, x: Array) -> Array:
         """Apply the model to a batch, generating its weights once."""

@@ -4,14 +4,16 @@ The generator makes P = d_0 d_1 ... d_{Q-1} >= N numbers; N of them are the weig
 generated and dropped. Mode 0 is the most significant (C order).
 
 - ``flat``: the first N numbers, reshaped.
-- ``axes``: the weight is a matrix of shape[0] rows; row modes come first, then column modes. Of the R x C matrix the block
-  of the first rows and columns is the weight.
+- ``axes``: the weight is a matrix of shape[0] rows; row modes come first, then column modes. Of the R x C matrix the
+  block of the first rows and columns is the weight.
 - ``interleaved``: the same block, the modes in the order row, column, row, column, ...; what is left of the longer list
   comes last. It keeps rows and columns together where a tree or a tensor train is cut.
 
 The power of two is Qing et al.'s (arXiv 2305.06058); the padding and the other two layouts are ours.
 """
 
+import itertools
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 from typing import TypeVar
@@ -19,6 +21,9 @@ from typing import TypeVar
 from adntn_ref.ad import ops
 from adntn_ref.ad.arrays import Array
 from adntn_ref.errors import SpecError
+
+MAX_LENGTH = 1000
+"""More sizes than this are refused before they are looked at."""
 
 T = TypeVar("T")
 
@@ -176,10 +181,11 @@ def resolve_layout(
 
 def positive_integers(values: object, what: str) -> tuple[int, ...]:
     """Return ``values`` as a tuple of integers >= 1, or raise SpecError naming ``what``."""
-    try:
-        given = tuple(values)  # type: ignore[call-overload]
-    except TypeError:
-        raise SpecError(f"{what} must be a sequence of integers >= 1, got {values!r}") from None
+    if not isinstance(values, Iterable) or isinstance(values, (str, bytes)):
+        raise SpecError(f"{what} must be a sequence of integers >= 1, got {values!r}")
+    given = tuple(itertools.islice(values, MAX_LENGTH + 1))
+    if len(given) > MAX_LENGTH:
+        raise SpecError(f"{what} must hold at most {MAX_LENGTH} integers")
     numbers = []
     for value in given:
         if isinstance(value, bool) or not hasattr(value, "__index__") or int(value) < 1:

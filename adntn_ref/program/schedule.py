@@ -1,7 +1,7 @@
 """Running a program: forward, keeping what the adjoint needs, and the adjoint.
 
-A schedule interprets a program and knows nothing of topologies. There is one so far, ``keep``: every state stays in memory
-until the adjoint has used it.
+A schedule interprets a program and knows nothing of topologies. There is one so far, ``keep``: every state stays in
+memory until the adjoint has used it.
 """
 
 from typing import Any

@@ -1,9 +1,10 @@
 """Starts: the first values of the cores.
 
 A generator has no input, so one forward pass fixes the scale of every state exactly. The default start, *calibrated
-orthogonal*, reads each core as a matrix (outputs x inputs), makes it orthogonal, and then rescales the cores of each step
-so that the state after it has root mean square 1 and the weight the wanted standard deviation. It keeps states alive to any
-depth tried, where uncalibrated normal starts fade and near-identity ones collapse to zero from about five layers. (Ours.)
+orthogonal*, reads each core as a matrix (outputs x inputs), makes it orthogonal, and then rescales the cores of each
+step so that the state after it has root mean square 1 and the weight the wanted standard deviation. It keeps states
+alive to any depth tried, where uncalibrated normal starts fade and near-identity ones collapse to zero from about
+five layers. (Ours.)
 """
 
 from collections.abc import Callable

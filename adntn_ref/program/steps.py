@@ -1,9 +1,10 @@
 """The steps every network is made of: forward formula, adjoint, environment of the cores, cost.
 
-The state between two steps is a tensor with one index for each mode or bond, kept as a flat array in C order; ``dims`` are
-the sizes of its indices. Inner product <g, y> = Re sum conj(g) y, so adjoints carry conjugates that cost nothing for real
-arrays. Each step offers ``forward(cores, x) -> (y, kept)`` and ``adjoint(cores, kept, g) -> (gx, environments)``; ``kept``
-is what the adjoint needs. Both are written in differentiable functions, so a step runs on raw arrays and on tape variables.
+The state between two steps is a tensor with one index for each mode or bond, kept as a flat array in C order;
+``dims`` are the sizes of its indices. Inner product <g, y> = Re sum conj(g) y, so adjoints carry conjugates that cost
+nothing for real arrays. Each step offers ``forward(cores, x) -> (y, kept)`` and ``adjoint(cores, kept, g) -> (gx,
+environments)``; ``kept`` is what the adjoint needs. Both are written in differentiable functions, so a step runs on
+raw arrays and on tape variables.
 """
 
 from dataclasses import dataclass, field
@@ -30,8 +31,8 @@ class Factor:
 class Product:
     """The start state: the outer product of vectors or small tensors on disjoint neighbouring indices.
 
-    ``x[i_0, ..., i_{Q-1}] = prod_k f_k[the indices of factor k]``. Environment of factor k: the cotangent contracted with
-    the conjugates of all others.
+    ``x[i_0, ..., i_{Q-1}] = prod_k f_k[the indices of factor k]``. Environment of factor k: the cotangent contracted
+    with the conjugates of all others.
     """
 
     name: str
@@ -51,8 +52,7 @@ class Product:
         """Return the start state, shape (prod(out_dims),), and its factors as vectors."""
         like = next(iter(cores.values()))
         vectors = [
-            cores[f.name].reshape(-1) if f.name is not None else ops.unit_vector(f.dims[0], like)
-            for f in self.factors
+            cores[f.name].reshape(-1) if f.name is not None else ops.unit_vector(f.dims[0], like) for f in self.factors
         ]
         state = vectors[-1]
         for vector in reversed(vectors[:-1]):
@@ -99,8 +99,8 @@ class Mix:
     adjoint ``Gx[.., c, e, ..] = sum_{a,b} conj(A[a,b,c,e]) G[.., a, b, ..]``;
     environment ``dA[a,b,c,e] = sum_{others} G[.., a, b, ..] conj(X[.., c, e, ..])`` with X after the other cores.
 
-    Neighbouring cores are multiplied into one small matrix (a window of at most 32 entries a side) and applied together:
-    fewer passes over the state, and larger matrix products; see :mod:`adntn_ref.program.windows`.
+    Neighbouring cores are multiplied into one small matrix (a window of at most 32 entries a side) and applied
+    together: fewer passes over the state, and larger matrix products; see :mod:`adntn_ref.program.windows`.
     """
 
     name: str

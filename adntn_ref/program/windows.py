@@ -1,10 +1,10 @@
 """Windows: neighbouring cores of a column as one small matrix.
 
-A column of cores on disjoint pairs is the Kronecker product of their matrices. Applied one at a time to a state of shape
-(left, 4, right), each core costs one pass over the state, and where ``right`` is small the matrix products are tiny: at
-2^15 entries a core at right = 2 took 0.26 ms, one of 16 x 16 at right = 1 took 0.014 ms (float32, one measurement on two
-cores). So neighbours are multiplied into matrices of at most 32 a side, counted from the right, and the indices behind the
-last core join it as unit matrices, so that ``right`` is 1 there and at least 16 elsewhere.
+A column of cores on disjoint pairs is the Kronecker product of their matrices. Applied one at a time to a state of
+shape (left, 4, right), each core costs one pass over the state, and where ``right`` is small the matrix products are
+tiny: at 2^15 entries a core at right = 2 took 0.26 ms, one of 16 x 16 at right = 1 took 0.014 ms (float32, one
+measurement on two cores). So neighbours are multiplied into matrices of at most 32 a side, counted from the right,
+and the indices behind the last core join it as unit matrices, so that ``right`` is 1 there and at least 16 elsewhere.
 """
 
 from dataclasses import dataclass
@@ -110,7 +110,9 @@ def window_environments(window: Window, cores: dict[str, Array], environment: Ar
         after = window.size // (before * size)
         e = environment
         if before > 1:
-            e = _trace_with(e.reshape(before, size * after, before, size * after).transpose(1, 3, 0, 2), _kron(mats[:k]))
+            e = _trace_with(
+                e.reshape(before, size * after, before, size * after).transpose(1, 3, 0, 2), _kron(mats[:k])
+            )
         if after > 1:
             e = _trace_with(e.reshape(size, after, size, after).transpose(0, 2, 1, 3), _kron(mats[k + 1 :]))
         found[name] = e.reshape(cores[name].shape)

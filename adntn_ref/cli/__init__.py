@@ -1,0 +1,55 @@
+"""The command line: ``adntn-ref`` and ``python -m adntn_ref``.
+
+Exit codes: 0 done; 1 begun and failed; 2 input that cannot be used; 130 interrupted.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from adntn_ref._version import __version__
+from adntn_ref.cli import commands, demo
+from adntn_ref.cli.output import Output
+from adntn_ref.errors import AdntnError
+from adntn_ref.program.memory import LIMIT_VARIABLE, parse_bytes
+
+Command = Callable[[argparse.Namespace, Output], int]
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="adntn-ref", description="Tensor-network weight generators that compress neural networks."
+    )
+    parser.add_argument("--version", action="version", version=f"adntn-ref {__version__}")
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for add in (demo.add, commands.add_compress, commands.add_expand, commands.add_cost, commands.add_info):
+        sub, run = add(subparsers)
+        sub.formatter_class = argparse.RawDescriptionHelpFormatter
+        sub.set_defaults(run=run)
+        sub.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+        sub.add_argument("--quiet", action="store_true", help="print nothing but errors")
+        sub.add_argument("--seed", type=int, default=0, help="seed of every random choice (default 0)")
+        sub.add_argument("--memory-limit", metavar="2GiB", help="refuse work above this (default: 3/4 of what is free)")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    options = build_parser().parse_args(arguments)
+    output = Output(options.json, options.quiet)
+    try:
+        if options.memory_limit is not None:
+            os.environ[LIMIT_VARIABLE] = str(parse_bytes(options.memory_limit))
+        run: Command = options.run
+        return run(options, output)
+    except AdntnError as error:
+        print(f"adntn-ref {options.command}: {error}", file=sys.stderr)
+        if options.json:
+            print(json.dumps({"error": str(error), "kind": type(error).__name__}))
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130

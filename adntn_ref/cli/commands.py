@@ -1,0 +1,188 @@
+"""The commands on files and specifications: compress, expand, cost, info."""
+
+import argparse
+from typing import Any
+
+from adntn_ref.ad.arrays import REAL
+from adntn_ref.cli.networks import add_network_options, network_for
+from adntn_ref.cli.output import Output, count, size
+from adntn_ref.compression.atomic import require_new
+from adntn_ref.compression.files import SEPARATOR, load_compressed, read_header
+from adntn_ref.compression.tensorfile import TensorFile, suffix_of, write_tensors
+from adntn_ref.compression.weights import compress_file
+from adntn_ref.program.cost import ITEM_BYTES
+
+Made = tuple[argparse.ArgumentParser, Any]
+
+
+def add_compress(subparsers: Any) -> Made:
+    """Describe ``compress``."""
+    parser = subparsers.add_parser(
+        "compress",
+        help="fit a network to weights of a file (stage 1)",
+        description="Fit a network to each selected weight by Euclidean distance and write the cores.",
+        epilog='example:\n  adntn-ref compress model.safetensors --layer "fc*.weight" --layers 5 -o small.safetensors',
+    )
+    parser.add_argument("file", help="safetensors or npz file of named tensors")
+    parser.add_argument(
+        "--layer", action="append", required=True, metavar="GLOB", help="which tensors; may be repeated"
+    )
+    parser.add_argument("-o", "--output", required=True, metavar="OUT", help="safetensors or npz file to write")
+    parser.add_argument("--steps", type=int, default=500, help="steps of the fit (default 500)")
+    parser.add_argument("--rate", type=float, default=5e-3, help="highest learning rate (default 0.005)")
+    parser.add_argument("--cores-only", action="store_true", help="leave the other tensors of the file out")
+    parser.add_argument("--force", action="store_true", help="overwrite OUT")
+    add_network_options(parser)
+    return parser, run_compress
+
+
+def run_compress(options: argparse.Namespace, output: Output) -> int:
+    """Run ``compress``."""
+    facts = compress_file(
+        options.file,
+        options.output,
+        options.layer,
+        lambda shape: network_for(options, shape),
+        steps=options.steps,
+        rate=options.rate,
+        seed=options.seed,
+        cores_only=options.cores_only,
+        force=options.force,
+        progress=output.talks,
+    )
+    rows = [
+        [
+            row["name"],
+            " x ".join(map(str, row["shape"])),
+            count(row["weights"]),
+            count(row["parameters"]),
+            f"{row['ratio']:.4g}",
+            f"{row['relative_error']:.4f}",
+            f"{row['seconds']:.1f}",
+        ]
+        for row in facts["layers"]
+    ]
+    columns = ("layer", "shape", "weights", "parameters", "ratio", "relative error", "seconds")
+    output.table(f"stage 1, seed {options.seed}", columns, rows)
+    output.line(f"written to {options.output}")
+    output.result(facts)
+    return 0
+
+
+def add_expand(subparsers: Any) -> Made:
+    """Describe ``expand``."""
+    parser = subparsers.add_parser(
+        "expand",
+        help="turn a compressed file back into dense weights",
+        description="Generate every weight of a compressed file and write a file of dense tensors.",
+        epilog="example:\n  adntn-ref expand small.safetensors -o dense.safetensors",
+    )
+    parser.add_argument("file", help="file written by adntn-ref compress or demo")
+    parser.add_argument("-o", "--output", required=True, metavar="OUT", help="safetensors or npz file to write")
+    parser.add_argument("--force", action="store_true", help="overwrite OUT")
+    return parser, run_expand
+
+
+def run_expand(options: argparse.Namespace, output: Output) -> int:
+    """Run ``expand``."""
+    suffix_of(options.output)
+    require_new(options.output, options.force)
+    compressed = load_compressed(options.file)
+    tensors = compressed.expand()
+    write_tensors(options.output, tensors, compressed.metadata, force=options.force)
+    output.line(f"{len(compressed.entries)} generated and {len(compressed.dense)} other tensors in {options.output}")
+    output.result({"output": str(options.output), "generated": list(compressed.entries), "tensors": list(tensors)})
+    return 0
+
+
+def add_cost(subparsers: Any) -> Made:
+    """Describe ``cost``."""
+    parser = subparsers.add_parser(
+        "cost",
+        help="count what a network costs, before anything runs",
+        description="Count parameters, operations, bytes moved and bytes held, forward and backward, step by step.",
+        epilog="example:\n  adntn-ref cost --shape 4096 4096 --layers 1",
+    )
+    parser.add_argument("--shape", type=int, nargs="+", required=True, metavar="N", help="shape of the weight")
+    parser.add_argument("--dtype", default="float32", metavar="NAME", help=f"{', '.join(ITEM_BYTES)} (default float32)")
+    add_network_options(parser)
+    return parser, run_cost
+
+
+def run_cost(options: argparse.Namespace, output: Output) -> int:
+    """Run ``cost``."""
+    network = network_for(options, tuple(options.shape))
+    cost = network.cost(options.dtype)
+    rows = [
+        [
+            step.step,
+            *(count(n) for n in (step.flops_forward, step.flops_backward)),
+            *(size(n) for n in (step.bytes_forward, step.bytes_backward, step.state_bytes)),
+        ]
+        for step in cost.steps
+    ]
+    rows.append(
+        [
+            "total",
+            *(count(n) for n in (cost.flops_forward, cost.flops_backward)),
+            *(size(n) for n in (cost.bytes_forward, cost.bytes_backward)),
+            "",
+        ]
+    )
+    columns = ("step", "flops forward", "backward", "moved forward", "backward", "state")
+    output.table(f"{options.network} for {tuple(options.shape)}, {cost.dtype}", columns, rows)
+    ratio = network.compression_ratio
+    output.line(f"{count(cost.weights)} weights from {count(cost.parameters)} parameters: ratio {ratio:,.1f}")
+    peaks = f"{size(cost.peak_bytes_forward)} forward, {size(cost.peak_bytes_backward)} forward and backward"
+    output.line(f"memory at the worst moment: {peaks} (schedule {cost.schedule})")
+    output.result({"spec": network.to_spec(), "compression_ratio": ratio, **cost.to_dict()})
+    return 0
+
+
+def add_info(subparsers: Any) -> Made:
+    """Describe ``info``."""
+    parser = subparsers.add_parser(
+        "info",
+        help="say what a file holds",
+        description="List the tensors of a file, and for a compressed file the networks that make its weights.",
+        epilog="example:\n  adntn-ref info small.safetensors",
+    )
+    parser.add_argument("file", help="safetensors or npz file")
+    return parser, run_info
+
+
+def run_info(options: argparse.Namespace, output: Output) -> int:
+    """Run ``info``; a compressed file is read whole and checked."""
+    file = TensorFile(options.file)
+    header = read_header(file)
+    facts: dict[str, Any] = {
+        "file": str(options.file),
+        "compressed": header is not None,
+        "tensors": {},
+        "generated": {},
+    }
+    rows = []
+    if header is not None:
+        compressed = load_compressed(options.file)
+        facts.update({key: header[key] for key in ("format_version", "library_version", "seed")})
+        for name, entry in compressed.entries.items():
+            net = entry.network
+            numbers = {"parameters": net.parameter_count, "weights": net.weights, "ratio": net.compression_ratio}
+            facts["generated"][name] = {"spec": net.to_spec(), **numbers, **entry.info}
+            what = (
+                f"{net.to_spec()['network']}, {count(net.parameter_count)} numbers, ratio {net.compression_ratio:,.4g}"
+            )
+            rows.append([name, " x ".join(map(str, net.placement.shape)), what])
+    generated = set(facts["generated"])
+    for name in file.names:
+        if name.partition(SEPARATOR)[0] in generated:
+            continue
+        facts["tensors"][name] = {"shape": list(file.shapes[name]), "dtype": file.dtypes[name]}
+        note = "" if file.dtypes[name] in REAL else " (cannot be compressed in this dtype)"
+        rows.append([name, " x ".join(map(str, file.shapes[name])), file.dtypes[name] + note])
+    output.table(str(options.file), ("tensor", "shape", "what"), rows)
+    if header is not None:
+        writer = f"written by adntn_ref {header['library_version']}, seed {header['seed']}"
+        output.line(f"format {header['format_version']}, {writer}")
+    output.result(facts)
+    return 0

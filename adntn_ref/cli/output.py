@@ -1,0 +1,62 @@
+"""How commands speak: tables for people, JSON for programs, silence on request."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from adntn_ref.extras import need
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where a command's words go.
+
+    ``as_json``: one JSON object on standard output and nothing else there. ``quiet``: nothing but errors.
+    """
+
+    as_json: bool = False
+    quiet: bool = False
+
+    @property
+    def talks(self) -> bool:
+        """Whether people are to be shown tables, lines and progress bars."""
+        return not (self.as_json or self.quiet)
+
+    def line(self, text: str) -> None:
+        """Print a line for people."""
+        if self.talks:
+            print(text, flush=True)
+
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Print a table for people; every column but the first is right-aligned."""
+        if not self.talks:
+            return
+        table = need("rich.table", "demo").Table(title=title, title_justify="left")
+        for i, column in enumerate(columns):
+            table.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
+        for row in rows:
+            table.add_row(*row)
+        # A pipe has no width of its own; a table cut to 80 columns there would lose figures.
+        console = need("rich.console", "demo").Console(width=None if sys.stdout.isatty() else 120)
+        console.print(table)
+
+    def result(self, facts: dict[str, Any]) -> None:
+        """Print the result for programs."""
+        if self.as_json:
+            print(json.dumps(facts, indent=1))
+
+
+def count(number: int) -> str:
+    """Write an integer with thousands separated, ``18,874,368``."""
+    return f"{number:,}"
+
+
+def size(number: float) -> str:
+    """Write an amount of memory with its unit, ``1.5 MiB``."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if number < 1024:
+            return f"{number:.4g} {unit}"
+        number /= 1024
+    return f"{number:.4g} TiB"

@@ -1,0 +1,158 @@
+"""Compressed models on disk: cores in place of weights, with a versioned header that says how to make the weights.
+
+A compressed file is a tensor file (safetensors or npz). A generated weight ``fc1.weight`` is stored as its cores,
+named ``fc1.weight::layer0.brick0`` and so on; every other tensor is stored as it is. The metadata entry ``adntn_ref``
+holds a JSON header::
+
+    {"format_version": 1, "library_version": "0.1.0", "seed": 0,
+     "entries": {"fc1.weight": {"spec": {...}, "dtype": "float32", "info": {...}}},
+     "complex": ["names of cores stored as pairs of reals"]}
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adntn_ref._version import __version__
+from adntn_ref.ad.arrays import Array, is_complex
+from adntn_ref.compression.tensorfile import TensorFile, write_tensors
+from adntn_ref.errors import AdntnError, FileFormatError
+from adntn_ref.networks.base import Network, Params
+from adntn_ref.networks.registry import from_spec
+
+FORMAT_VERSION = 1
+HEADER = "adntn_ref"
+SEPARATOR = "::"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One generated weight: its network, its cores, and JSON-able facts about its fit."""
+
+    network: Network
+    params: Params
+    info: dict[str, Any] = field(default_factory=dict)
+
+    def generate(self) -> Array:
+        """Return the weight."""
+        return self.network.generate(self.params)
+
+
+@dataclass(frozen=True)
+class CompressedFile:
+    """What a compressed file holds: generated weights, dense tensors, the header and other metadata."""
+
+    entries: dict[str, Entry]
+    dense: dict[str, Array]
+    header: dict[str, Any]
+    metadata: dict[str, str] = field(default_factory=dict)
+
+    def expand(self) -> dict[str, Array]:
+        """Return every tensor of the model, the generated ones made from their cores."""
+        return {**self.dense, **{name: entry.generate() for name, entry in self.entries.items()}}
+
+
+def save_compressed(
+    path: str | Path,
+    entries: Mapping[str, Entry],
+    dense: Mapping[str, Array],
+    *,
+    seed: int,
+    metadata: Mapping[str, str] | None = None,
+    force: bool = False,
+) -> None:
+    """Write a compressed model, atomically.
+
+    Raises
+    ------
+    OutputError, FileFormatError
+        If the path exists (without ``force``), cannot be written, or has another suffix.
+    """
+    tensors: dict[str, Array] = dict(dense)
+    pairs: list[str] = []
+    for name, entry in entries.items():
+        for core, value in entry.params.items():
+            key = f"{name}{SEPARATOR}{core}"
+            if is_complex(value):
+                value = np.stack([value.real, value.imag], axis=-1)
+                pairs.append(key)
+            tensors[key] = value
+    header = {
+        "format_version": FORMAT_VERSION,
+        "library_version": __version__,
+        "seed": seed,
+        "entries": {
+            name: {"spec": e.network.to_spec(), "dtype": e.network.check_params(e.params), "info": e.info}
+            for name, e in entries.items()
+        },
+        "complex": pairs,
+    }
+    write_tensors(path, tensors, {**(metadata or {}), HEADER: json.dumps(header, sort_keys=True)}, force=force)
+
+
+def read_header(file: TensorFile) -> dict[str, Any] | None:
+    """Return the header of a compressed file, None for a plain tensor file.
+
+    Raises
+    ------
+    FileFormatError
+        For a header that cannot be read, or of a newer format version.
+    """
+    if HEADER not in file.metadata:
+        return None
+    try:
+        header = json.loads(file.metadata[HEADER])
+        version = header["format_version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise FileFormatError(f"the adntn_ref header of {file.path} cannot be read: {error}") from error
+    if not isinstance(version, int) or version < 1 or version > FORMAT_VERSION:
+        raise FileFormatError(
+            f"{file.path} has format version {version}; this release ({__version__}) reads 1 to {FORMAT_VERSION}."
+            " A newer release of adntn_ref reads it"
+        )
+    if not isinstance(header.get("entries"), dict) or not isinstance(header.get("complex"), list):
+        raise FileFormatError(f"the adntn_ref header of {file.path} lacks its tables entries and complex")
+    return dict(header)
+
+
+def load_compressed(path: str | Path) -> CompressedFile:
+    """Read a compressed model and check it against its header.
+
+    Raises
+    ------
+    FileFormatError
+        If the file is truncated, not a compressed file, of a newer format version, or cores and header disagree.
+    """
+    file = TensorFile(path)
+    header = read_header(file)
+    if header is None:
+        raise FileFormatError(f"{path} holds no generated weights: it was not written by adntn_ref")
+    try:
+        entries = {name: _entry(file, name, facts, set(header["complex"])) for name, facts in header["entries"].items()}
+    except FileFormatError:
+        raise
+    except (AdntnError, KeyError, TypeError, AttributeError) as error:
+        raise FileFormatError(f"{path}: the header and the cores disagree: {error}") from error
+    cores = {f"{name}{SEPARATOR}{core}" for name, entry in entries.items() for core in entry.params}
+    dense = {name: file.load(name) for name in file.names if name not in cores}
+    metadata = {key: value for key, value in file.metadata.items() if key != HEADER}
+    return CompressedFile(entries, dense, header, metadata)
+
+
+def _entry(file: TensorFile, name: str, facts: dict[str, Any], pairs: set[str]) -> Entry:
+    network = from_spec(facts["spec"])
+    params = {}
+    for core in network.core_shapes:
+        key = f"{name}{SEPARATOR}{core}"
+        if key not in file.shapes:
+            raise FileFormatError(f"{file.path} lacks the core {key}")
+        value = file.load(key)
+        params[core] = value[..., 0] + 1j * value[..., 1] if key in pairs else value
+    dtype = network.check_params(params)
+    if dtype != facts["dtype"]:
+        raise FileFormatError(f"{file.path}: cores of {name} are {dtype}, the header says {facts['dtype']}")
+    return Entry(network, params, dict(facts.get("info") or {}))

@@ -1,0 +1,101 @@
+"""Stage 1 on the weights of a file: select tensors, fit a network to each, write the cores."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from adntn_ref.ad.arrays import REAL, Array, require_finite
+from adntn_ref.compression.atomic import require_new
+from adntn_ref.compression.files import Entry, save_compressed
+from adntn_ref.compression.fit import check_target, fit
+from adntn_ref.compression.tensorfile import TensorFile, suffix_of
+from adntn_ref.errors import ArrayError, DTypeError
+from adntn_ref.networks.base import Network
+from adntn_ref.nn.models import select
+
+
+def compress_file(
+    source: str | Path,
+    output: str | Path,
+    patterns: Sequence[str],
+    network_of: Callable[[tuple[int, ...]], Network],
+    *,
+    steps: int = 500,
+    rate: float = 5e-3,
+    seed: int = 0,
+    cores_only: bool = False,
+    force: bool = False,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Fit a network to each selected tensor of a file and write a compressed file.
+
+    Everything that can be wrong with the input is found before the first fit starts.
+
+    Parameters
+    ----------
+    source, output : safetensors or npz files
+    patterns : globs of tensor names; each must match
+    network_of : shape -> network
+    steps, rate, seed : of the fits; the k-th selected tensor starts from seed + k
+    cores_only : leave the tensors that were not selected out of the output
+
+    Returns
+    -------
+    dict
+        JSON-able: one row a layer, and totals.
+
+    Raises
+    ------
+    FileFormatError, OutputError, NothingSelected, ArrayError, DTypeError, NonFiniteError, SpecError, MemoryLimitError
+    """
+    suffix_of(output)
+    require_new(output, force)
+    file = TensorFile(source)
+    names = select(file.names, patterns)
+    for name in names:
+        check_weight(name, file.shapes[name], file.dtypes[name])
+    networks = {name: network_of(file.shapes[name]) for name in names}
+    for name in names:
+        networks[name].require_memory(file.dtypes[name], backward=True)
+    targets = {name: _checked(file, name, networks[name]) for name in names}
+    dense = {} if cores_only else {name: file.load(name) for name in file.names if name not in targets}
+    entries, rows = {}, []
+    for k, name in enumerate(names):
+        result = fit(networks[name], targets[name], steps=steps, rate=rate, rng=seed + k, progress=progress)
+        info = {"relative_error": result.relative_error, "seed": seed + k, "history": result.history.summary()}
+        entries[name] = Entry(networks[name], result.params, info)
+        rows.append(layer_row(name, networks[name], result.relative_error, result.seconds))
+    save_compressed(output, entries, dense, seed=seed, metadata=file.metadata, force=force)
+    weights, parameters = sum(row["weights"] for row in rows), sum(row["parameters"] for row in rows)
+    totals = {"weights": weights, "parameters": parameters, "compression_ratio": weights / parameters}
+    return {"output": str(output), "seed": seed, "layers": rows, **totals}
+
+
+def layer_row(name: str, network: Network, error: float, seconds: float) -> dict[str, Any]:
+    """Return one layer's line of a table, JSON-able."""
+    return {
+        "name": name,
+        "shape": list(network.placement.shape),
+        "weights": network.weights,
+        "parameters": network.parameter_count,
+        "ratio": network.compression_ratio,
+        "relative_error": error,
+        "seconds": seconds,
+    }
+
+
+def check_weight(name: str, shape: tuple[int, ...], dtype: str) -> None:
+    """Refuse a tensor that is no weight: not 2-D or 4-D, or not float32 or float64."""
+    if len(shape) not in (2, 4) or 0 in shape:
+        raise ArrayError(
+            f"tensor {name} has shape {shape}; allowed: 2-D (dense) and 4-D (convolution) weights, not empty"
+        )
+    if dtype not in REAL:
+        raise DTypeError(f"tensor {name} has dtype {dtype}; allowed: {', '.join(REAL)}; convert it first")
+
+
+def _checked(file: TensorFile, name: str, network: Network) -> Array:
+    target = file.load(name)
+    require_finite(target, f"tensor {name}")
+    check_target(network, target)
+    return target
