@@ -86,19 +86,19 @@ def matrix_product(xp: Any, a: Array, b: Array) -> Array:
 
 
 @primitive
-def reshape(xp: Any, x: Array, *, shape: tuple[int, ...]) -> Array:
+def reshape(xp: Any, x: Array, shape: tuple[int, ...]) -> Array:
     """Return the same entries in C order under another shape."""
     return xp.reshape(x, shape)
 
 
 @primitive
-def transpose(xp: Any, x: Array, *, axes: tuple[int, ...] | None = None) -> Array:
+def transpose(xp: Any, x: Array, axes: tuple[int, ...] | None = None) -> Array:
     """Permute the axes; reverse them by default."""
     return xp.transpose(x, axes)
 
 
 @primitive
-def broadcast_to(xp: Any, x: Array, *, shape: tuple[int, ...]) -> Array:
+def broadcast_to(xp: Any, x: Array, shape: tuple[int, ...]) -> Array:
     """Repeat ``x`` along new axes and axes of length 1."""
     return xp.broadcast_to(x, shape)
 
@@ -110,19 +110,19 @@ def join(xp: Any, *arrays: Array, axis: int = 0) -> Array:
 
 
 @primitive
-def getitem(xp: Any, x: Array, *, index: Any) -> Array:
+def getitem(xp: Any, x: Array, index: Any) -> Array:
     """Y = x[index], basic or advanced."""
     return x[index]
 
 
 @primitive
-def scatter_add(xp: Any, values: Array, *, index: Any, shape: tuple[int, ...]) -> Array:
+def scatter_add(xp: Any, values: Array, index: Any, shape: tuple[int, ...]) -> Array:
     """Zeros of ``shape`` with ``values`` added at ``index``: the adjoint of ``getitem``."""
     return backend_of(values).scatter_add(values, index, shape)
 
 
 @primitive
-def astype(xp: Any, x: Array, *, dtype: str) -> Array:
+def astype(xp: Any, x: Array, dtype: str) -> Array:
     """Cast to another floating or complex dtype (complex to real takes the real part)."""
     if dtype not in (*REAL, *COMPLEX):
         raise DTypeError(f"astype to {dtype}, which has no gradient; allowed: {', '.join((*REAL, *COMPLEX))}")
@@ -173,13 +173,13 @@ def minimum(xp: Any, a: Array, b: Array) -> Array:
 
 
 @primitive
-def sum(xp: Any, x: Array, *, axis: Any = None, keepdims: bool = False) -> Array:  # noqa: A001 - the array API's name
+def sum(xp: Any, x: Array, axis: Any = None, keepdims: bool = False) -> Array:
     """Sum over ``axis`` (all by default)."""
     return xp.sum(x, axis=axis, keepdims=keepdims)
 
 
 @primitive
-def max(xp: Any, x: Array, *, axis: Any = None, keepdims: bool = False) -> Array:  # noqa: A001 - the array API's name
+def max(xp: Any, x: Array, axis: Any = None, keepdims: bool = False) -> Array:
     """Maximum over ``axis`` (all by default); ties share the cotangent equally."""
     return xp.max(x, axis=axis, keepdims=keepdims)
 
@@ -230,7 +230,7 @@ def erf(xp: Any, x: Array) -> Array:
 
 
 @primitive
-def abs(xp: Any, x: Array) -> Array:  # noqa: A001 - the array API's name
+def abs(xp: Any, x: Array) -> Array:
     """Absolute value; its derivative at 0 is taken as 0."""
     return xp.abs(x)
 
@@ -275,7 +275,7 @@ SQRT_HALF = 0.5**0.5
 
 
 @primitive
-def logsumexp(xp: Any, x: Array, *, axis: int = -1, keepdims: bool = False) -> Array:
+def logsumexp(xp: Any, x: Array, axis: int = -1, keepdims: bool = False) -> Array:
     """Log sum_i e^{x_i} along ``axis``, shifted by the maximum so that nothing overflows."""
     top = xp.max(x, axis=axis, keepdims=True)
     total = xp.log(xp.sum(xp.exp(x - top), axis=axis, keepdims=True)) + top

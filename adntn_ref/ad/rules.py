@@ -94,12 +94,12 @@ def expanded(g: Array, x: Array, axis: Any, keepdims: bool) -> Array:
     return ops.reshape(g, shape=tuple(1 if i in reduced else shape[i] for i in range(n)))
 
 
-def _sum(g: Array, y: Array, x: Array, *, axis: Any = None, keepdims: bool = False) -> Array:
+def _sum(g: Array, y: Array, x: Array, axis: Any = None, keepdims: bool = False) -> Array:
     """Y = sum x:  gx = g, repeated."""
     return ops.broadcast_to(expanded(g, x, axis, keepdims), shape=shape_of(x))
 
 
-def _max(g: Array, y: Array, x: Array, *, axis: Any = None, keepdims: bool = False) -> Array:
+def _max(g: Array, y: Array, x: Array, axis: Any = None, keepdims: bool = False) -> Array:
     """Y = max x:  gx = g where x = y, divided by the number of ties."""
     raw = stop_gradient(x)
     winners = ops.astype(raw == stop_gradient(expanded(y, x, axis, keepdims)), dtype=dtype_name(raw))
@@ -107,12 +107,12 @@ def _max(g: Array, y: Array, x: Array, *, axis: Any = None, keepdims: bool = Fal
     return like(x, expanded(g, x, axis, keepdims) * share)
 
 
-def _logsumexp(g: Array, y: Array, x: Array, *, axis: int = -1, keepdims: bool = False) -> Array:
+def _logsumexp(g: Array, y: Array, x: Array, axis: int = -1, keepdims: bool = False) -> Array:
     """Y = log sum e^x:  gx = conj(e^{x - y}) g, the softmax."""
     return expanded(g, x, axis, keepdims) * conj(ops.exp(x - expanded(y, x, axis, keepdims)))
 
 
-def _transpose(g: Array, y: Array, x: Array, *, axes: tuple[int, ...] | None = None) -> Array:
+def _transpose(g: Array, y: Array, x: Array, axes: tuple[int, ...] | None = None) -> Array:
     """Y = permuted x:  gx = g permuted back."""
     if axes is None:
         return ops.transpose(g)
@@ -207,12 +207,12 @@ EACH: dict[str, tuple[Callable[..., Array] | None, ...]] = {
         lambda g, y, a, b: like(b, ops.matrix_product(swap(conj(a)), g)),
     ),
     # shape
-    "reshape": (lambda g, y, x, *, shape: ops.reshape(g, shape=shape_of(x)),),
+    "reshape": (lambda g, y, x, shape: ops.reshape(g, shape=shape_of(x)),),
     "transpose": (_transpose,),
-    "broadcast_to": (lambda g, y, x, *, shape: like(x, g),),
-    "getitem": (lambda g, y, x, *, index: ops.scatter_add(g, index=index, shape=shape_of(x)),),
-    "scatter_add": (lambda g, y, x, *, index, shape: like(x, ops.getitem(g, index=index)),),
-    "astype": (lambda g, y, x, *, dtype: like(x, g),),
+    "broadcast_to": (lambda g, y, x, shape: like(x, g),),
+    "getitem": (lambda g, y, x, index: ops.scatter_add(g, index=index, shape=shape_of(x)),),
+    "scatter_add": (lambda g, y, x, index, shape: like(x, ops.getitem(g, index=index)),),
+    "astype": (lambda g, y, x, dtype: like(x, g),),
     "conj_complex": (lambda g, y, x: conj(g),),
     "real_part": (lambda g, y, x: like(x, g),),
     "imag_part": (lambda g, y, x: like(x, 1j * g),),

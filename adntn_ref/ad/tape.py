@@ -88,6 +88,7 @@ class Primitive:
         self.joint_rule: Rule | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run on raw arrays, or record on the tape where an argument is a variable."""
         return _apply(self, args, kwargs)[0]
 
     def __repr__(self) -> str:
@@ -137,7 +138,7 @@ class Var:
 
     Operators, comparisons, ``shape``, ``dtype``, ``sum()``, ``reshape()`` and the like work as on arrays; functions are
     those of :mod:`adntn_ref.ad`. Comparisons return raw arrays of booleans. What would lose the gradient in silence
-    (changing it in place, NumPy functions, ``float()`` of more than one entry) raises :class:`TapeError`.
+    (changing it in place, storing it in an array, NumPy functions, ``float()``) raises :class:`TapeError`.
     """
 
     __slots__ = ("level", "node", "value")
@@ -296,18 +297,24 @@ class Var:
 
     # Misuse: one sentence each
     def __float__(self) -> float:
-        return float(self._single("float()"))
+        raise TapeError(self._lost("float"))
 
     def __int__(self) -> int:
-        return int(self._single("int()"))
+        raise TapeError(self._lost("int"))
 
     def __bool__(self) -> bool:
-        return bool(self._single("bool(), as in an if statement,"))
-
-    def _single(self, what: str) -> Any:
         if self.size != 1:
-            raise TapeError(f"{what} needs a single number, got a variable of shape {self.shape}")
-        return stop_gradient(self).reshape(())[()]
+            raise TapeError(
+                f"bool(), as in an if statement, needs a single number, got a variable of shape {self.shape}"
+            )
+        return bool(stop_gradient(self))
+
+    def _lost(self, kind: str) -> str:
+        # A plain number has no gradient, and array[0] = v and math.sin(v) come here too: never in silence.
+        return (
+            f"{kind}() of a variable of shape {self.shape} would lose its gradient (so would storing it in an array,"
+            f" or a function of Python's math); write {kind}(ar.stop_gradient(v)) where you mean that"
+        )
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raise TapeError("a variable cannot be changed in place; build a new one with ad.where or ad.concatenate")
@@ -359,7 +366,7 @@ def leaf(value: Any, level: int) -> Var:
 
 
 def stop_gradient(x: Any) -> Any:
-    """Return the raw value of ``x``: the same numbers, without a gradient. Anything but a variable is returned as it is.
+    """Return the raw value of ``x``: the same numbers, without a gradient; anything but a variable comes back as it is.
 
     Examples
     --------

@@ -32,7 +32,9 @@ def vjp(f: Callable[..., Tree], *args: Tree) -> tuple[Tree, Callable[[Tree], tup
         What ``f`` returned, of the arrays' own kind.
     pullback : function
         ``pullback(g)``, with g shaped like the value, returns a tuple: for each argument the tree of its cotangents,
-        ``gx = J^H g``. It may be called more than once.
+        ``gx = J^H g``. It may be called more than once, as long as the arguments were not changed in place since.
+        Cotangents may share memory with each other and with g (that of a sum is one number, repeated): copy one before
+        changing it in place.
 
     Raises
     ------
@@ -140,6 +142,8 @@ def value_and_grad(
 
     def differentiated(*args: Any, **kwargs: Any) -> Any:
         extra: list[Any] = []
+        if len(args) <= max(positions, default=-1):
+            raise TapeError(f"argument {max(positions)} is to be differentiated; give it by position, not by name")
 
         def of_chosen(*chosen: Any) -> Any:
             complete = list(args)

@@ -1,0 +1,540 @@
+"""One table of cases for every primitive and composed function of the tape, and the checks each case goes through.
+
+Derivatives of first order are compared with differences of the function on raw arrays, those of second order with
+differences of the first-order gradient: the complex step where the function is analytic, central differences elsewhere.
+Primitives of other modules bring their cases in ``harness_nn.py`` (a list ``CASES``), which is read if it is there.
+"""
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+
+from adntn_ref import ad
+from adntn_ref.ad.einsum import contract
+from adntn_ref.ad.tape import FUNCTIONS
+from adntn_ref.validation import central_gradient, complex_step_directional, complex_step_gradient
+
+COMPLEX_RTOL = 1e-12
+CENTRAL_RTOL = 1e-6
+
+
+@dataclass(frozen=True)
+class In:
+    """One input: its shape and the domain its entries are drawn from."""
+
+    shape: tuple[int, ...] = (2, 3)
+    domain: str = "normal"
+
+    def draw(self, rng: np.random.Generator, dtype: str) -> np.ndarray:
+        if self.domain == "normal":
+            x = rng.normal(size=self.shape)
+        elif self.domain == "positive":
+            x = rng.uniform(0.5, 2.0, size=self.shape)
+        elif self.domain == "away":  # from a kink at 0
+            x = rng.uniform(0.1, 2.0, size=self.shape) * rng.choice([-1.0, 1.0], size=self.shape)
+        elif self.domain == "apart":  # no two entries near each other
+            n = int(np.prod(self.shape))
+            x = (rng.permutation(n).reshape(self.shape) - n / 2) * 0.3 + 0.05 * rng.uniform(-1, 1, size=self.shape)
+        else:
+            raise ValueError(self.domain)
+        x = np.asarray(x)
+        if dtype.startswith("complex"):
+            x = x + 1j * rng.uniform(-0.4, 0.4, size=self.shape)
+        return x.astype(dtype)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One use of one function.
+
+    ``name`` is the entry of ``FUNCTIONS`` that it stands for; ``call`` takes arrays or variables, one for each input.
+    ``analytic``: the complex step applies to ``call`` on raw arrays. ``complex_too``: also checked on complex inputs.
+    ``keeps_dtype``: float32 in gives float32 out. ``third``: also checked to third order.
+    """
+
+    name: str
+    call: Callable[..., Any]
+    inputs: tuple[In, ...]
+    label: str = ""
+    analytic: bool = True
+    complex_too: bool = True
+    keeps_dtype: bool = True
+    third: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.name}-{self.label}" if self.label else self.name
+
+    def draw(self, dtype: str = "float64") -> list[np.ndarray]:
+        rng = np.random.default_rng(crc32(str(self).encode()))
+        return [one.draw(rng, dtype) for one in self.inputs]
+
+    def rng(self) -> np.random.Generator:
+        return np.random.default_rng(crc32(str(self).encode()) + 1)
+
+
+# Checks
+
+
+def agree(got: Any, expected: Any, rtol: float, what: str) -> None:
+    """Ask for equality up to ``rtol`` times the largest expected entry."""
+    got, expected = np.asarray(got), np.asarray(expected)
+    assert got.shape == expected.shape, f"{what}: shape {got.shape}, expected {expected.shape}"
+    allowed = rtol * max(float(np.abs(expected).max(initial=0.0)), 1e-3)
+    off = float(np.abs(got - expected).max(initial=0.0))
+    assert off <= allowed, f"{what}: off by {off:.3g}, allowed {allowed:.3g}\ngot\n{got}\nexpected\n{expected}"
+
+
+def held(call: Callable[..., Any], xs: list[Any], i: int) -> Callable[[Any], Any]:
+    """Return ``call`` as a function of its input ``i`` alone."""
+    return lambda x: call(*xs[:i], x, *xs[i + 1 :])
+
+
+def check_first(case: Case) -> None:
+    """Check the full Jacobian by every input; of complex values, those of the real and of the imaginary part."""
+    xs = case.draw()
+    value, pullback = ad.vjp(case.call, *xs)
+    raw = np.asarray(case.call(*xs))
+    agree(value, raw, 0.0, f"{case}: value on the tape")
+    units = np.eye(raw.size, dtype=raw.dtype).reshape(raw.size, *raw.shape)
+    if np.iscomplexobj(raw):
+        units = np.concatenate([units, 1j * units])
+    pulled = [pullback(unit) for unit in units]
+    for i, x in enumerate(xs):
+        rows = np.array([row[i] for row in pulled]).reshape(len(units), *x.shape)
+        agree(rows, numeric_jacobian(case, xs, i, len(units)), rtol_of(case), f"{case}: Jacobian of input {i}")
+
+
+def rtol_of(case: Case) -> float:
+    return COMPLEX_RTOL if case.analytic else CENTRAL_RTOL
+
+
+def numeric_jacobian(case: Case, xs: list[np.ndarray], i: int, rows: int) -> np.ndarray:
+    f = held(case.call, xs, i)
+    columns = np.zeros((rows, *xs[i].shape))
+    for index in np.ndindex(xs[i].shape):
+        unit = np.zeros(xs[i].shape)
+        unit[index] = 1.0
+        if case.analytic:
+            column = complex_step_directional(f, xs[i], unit)
+        else:
+            h = 2.0**-17
+            column = (np.asarray(f(xs[i] + h * unit)) - np.asarray(f(xs[i] - h * unit))) / (2 * h)
+        parts = [column.real, column.imag] if np.iscomplexobj(column) else [column]
+        columns[(slice(None), *index)] = np.concatenate([part.ravel() for part in parts])
+    return columns
+
+
+def gradient_form(case: Case, v: np.ndarray, us: list[np.ndarray]) -> Callable[..., Any]:
+    """Return (x, ...) -> sum over inputs of <u, gradient of <v, call>>: a scalar that holds every first derivative."""
+
+    def form(*xs: Any) -> Any:
+        return ad.transforms.inner(list(us), list(ad.vjp(case.call, *xs)[1](v)))
+
+    return form
+
+
+def cotangent(case: Case, xs: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
+    rng = case.rng()
+    v = np.asarray(rng.normal(size=np.shape(case.call(*xs))))
+    return v, [np.asarray(rng.normal(size=x.shape)) for x in xs]
+
+
+def check_second(case: Case) -> None:
+    """Check the gradient of the first derivatives, by every input and by the cotangent."""
+    xs = case.draw()
+    v, us = cotangent(case, xs)
+    form = gradient_form(case, v, us)
+    second = ad.grad(form, argnums=tuple(range(len(xs))))(*xs)
+    for i, x in enumerate(xs):
+        f = held(form, xs, i)
+        if case.analytic:
+            # Pullbacks conjugate, hence the conjugate; all inputs are complex, because the cotangent of a real input is
+            # real and would hide its imaginary part.
+            def first(z: Any, i: int = i) -> complex:
+                zs = [z if k == i else y.astype(complex) for k, y in enumerate(xs)]
+                return sum(
+                    complex(np.sum(u * g)) for u, g in zip(us, ad.vjp(case.call, *zs)[1](v), strict=True)
+                ).conjugate()
+
+            expected = complex_step_gradient(first, x)
+        else:
+            expected, _ = central_gradient(lambda y, g=f: float(g(y)), x)
+        agree(second[i], expected, max(rtol_of(case), 1e-11), f"{case}: second derivative by input {i}")
+    if not np.iscomplexobj(case.call(*xs)):
+        pushed = ad.grad(lambda w: gradient_form(case, w, us)(*xs))(v)
+        moved = sum(
+            np.tensordot(numeric_jacobian(case, xs, i, v.size).reshape((*v.shape, *x.shape)), us[i], axes=x.ndim)
+            for i, x in enumerate(xs)
+        )
+        agree(pushed, moved, rtol_of(case), f"{case}: derivative by the cotangent, which is J u")
+
+
+def check_third(case: Case) -> None:
+    """Check the gradient of a gradient of the first derivatives, against central differences of the second."""
+    xs = case.draw()
+    v, us = cotangent(case, xs)
+    everything = tuple(range(len(xs)))
+    form = gradient_form(case, v, us)
+
+    def second(*ys: Any) -> Any:
+        return ad.transforms.inner(list(us), list(ad.grad(form, argnums=everything)(*ys)))
+
+    third = ad.grad(second, argnums=everything)(*xs)
+    for i, x in enumerate(xs):
+        alone = held(second, xs, i)
+        expected, _ = central_gradient(lambda y, f=alone: float(f(y)), x)
+        agree(third[i], expected, CENTRAL_RTOL, f"{case}: third derivative by input {i}")
+
+
+def check_complex(case: Case) -> None:
+    """Check g = dL/dRe + i dL/dIm by differences along real and imaginary parts; then the gradient of g."""
+    xs = case.draw("complex128")
+    rng = case.rng()
+    shape = np.shape(case.call(*xs))
+    c = rng.normal(size=shape) + 1j * rng.normal(size=shape)
+    us = [rng.normal(size=x.shape) + 1j * rng.normal(size=x.shape) for x in xs]
+
+    def loss(*zs: Any) -> Any:
+        return ad.real(ad.sum(np.conj(c) * case.call(*zs)))
+
+    everything = tuple(range(len(xs)))
+
+    def slope(*zs: Any) -> Any:
+        return ad.transforms.inner(list(us), list(ad.grad(loss, argnums=everything)(*zs)))
+
+    for order, f in enumerate((loss, slope), 1):
+        got = ad.grad(f, argnums=everything)(*xs)
+        for i, x in enumerate(xs):
+            assert got[i].dtype == x.dtype
+            alone = held(f, xs, i)
+            expected, _ = central_gradient(lambda z, f=alone: float(f(z)), x)
+            agree(got[i], expected, CENTRAL_RTOL, f"{case}: complex gradient of order {order} by input {i}")
+
+
+def check_dtypes(case: Case) -> None:
+    """Ask that float32 and float64 stay what they are, in values, cotangents and second order; the numbers agree."""
+    wide = case.draw("float64")
+    v, us = cotangent(case, wide)
+    reference = ad.vjp(case.call, *wide)[1](v)
+    for dtype, rtol in (("float32", 1e-5), ("float64", 1e-14)):
+        xs = [x.astype(dtype) for x in wide]
+        value, pullback = ad.vjp(case.call, *xs)
+        assert value.dtype == case.call(*xs).dtype
+        pulled = pullback(v.astype(value.dtype))
+        form = gradient_form(case, v.astype(value.dtype), [u.astype(dtype) for u in us])
+        assert form(*xs).dtype == dtype, f"{case}: gradient form of {dtype} became {form(*xs).dtype}"
+        second = ad.grad(form, argnums=tuple(range(len(xs))))(*xs)
+        assert not case.keeps_dtype or value.dtype == dtype, f"{case}: {dtype} became {value.dtype}"
+        for i, (g, h) in enumerate(zip(pulled, second, strict=True)):
+            assert g.dtype == dtype, f"{case}: cotangent {i} of {dtype} became {g.dtype}"
+            assert h.dtype == dtype, f"{case}: second-order cotangent {i} of {dtype} became {h.dtype}"
+            agree(g, reference[i], rtol, f"{case}: {dtype} against float64")
+
+
+def strange_layouts(x: np.ndarray) -> list[np.ndarray]:
+    """Return arrays equal to ``x`` in Fortran order, with negative strides, and with gaps, all read-only."""
+    back = (slice(None, None, -1),) * x.ndim
+    flipped = np.ascontiguousarray(x[back])[back] if x.ndim else x.copy()
+    gaps = np.repeat(x, 2, axis=-1)[..., ::2] if x.ndim else x.copy()
+    views = [x.copy(order="F"), flipped, gaps]
+    for view in views:
+        view.flags.writeable = False
+    return views
+
+
+def check_layouts(case: Case) -> None:
+    """Ask that views of any strides give what contiguous arrays give."""
+    xs = case.draw()
+    v, _ = cotangent(case, xs)
+    value, pullback = ad.vjp(case.call, *xs)
+    pulled = pullback(v)
+    for views in zip(*(strange_layouts(x) for x in xs), strict=True):
+        assert all(np.array_equal(view, x) for view, x in zip(views, xs, strict=True))
+        for w in strange_layouts(v):
+            got, back = ad.vjp(case.call, *views)
+            agree(got, value, 1e-13, f"{case}: value on views")
+            for g, expected in zip(back(w), pulled, strict=True):
+                agree(g, expected, 1e-13, f"{case}: cotangent on views")
+
+
+def check_unchanged(case: Case) -> None:
+    """Ask that nothing given is written to, by values, pullbacks (called twice) or second order."""
+    xs = case.draw()
+    v, us = cotangent(case, xs)
+    given = [*xs, v, *us]
+    copies = [x.copy() for x in given]
+    for x in given:
+        x.flags.writeable = False
+    _, pullback = ad.vjp(case.call, *xs)
+    once, twice = pullback(v), pullback(v)
+    for a, b in zip(once, twice, strict=True):
+        assert np.array_equal(a, b), f"{case}: the second call of the pullback differs"
+    ad.grad(gradient_form(case, v, us), argnums=tuple(range(len(xs))))(*xs)
+    for x, copy in zip(given, copies, strict=True):
+        assert np.array_equal(x, copy), f"{case}: an input was changed"
+
+
+# Cases
+
+BROADCASTS = (
+    ((2, 3), (2, 3)),
+    ((2, 1), (1, 3)),
+    ((3,), (2, 3)),
+    ((2, 3), ()),
+    ((1,), (2, 1, 2)),
+    ((), ()),
+)
+
+
+def binary(name: str, domains: tuple[str, str] = ("normal", "normal"), **options: Any) -> list[Case]:
+    return [
+        Case(name, FUNCTIONS[name], (In(a, domains[0]), In(b, domains[1])), f"{a}{b}", **options) for a, b in BROADCASTS
+    ]
+
+
+def unary(name: str, domain: str = "normal", **options: Any) -> list[Case]:
+    return [
+        Case(name, FUNCTIONS[name], (In(shape, domain),), str(shape), **{"third": bool(shape), **options})
+        for shape in ((2, 3), ())
+    ]
+
+
+def of(name: str, label: str, call: Callable[..., Any], *inputs: In, **options: Any) -> Case:
+    return Case(name, call, inputs, label, **options)
+
+
+def rough(**options: Any) -> dict[str, Any]:
+    return {"analytic": False, "complex_too": False, **options}
+
+
+ARITHMETIC = [
+    *binary("add"),
+    *binary("subtract"),
+    *binary("multiply", third=True),
+    *binary("divide", ("normal", "positive"), third=True),
+    *binary("power", ("positive", "normal"), third=True),
+    of("power", "cube", lambda x: ad.power(x, 3), In(), third=True),
+    of("power", "square", lambda x: ad.power(x, 2), In(), third=True),
+    of("power", "zero", lambda x: ad.power(x, 0), In(), third=True),
+    of("power", "first", lambda x: ad.power(x, 1), In(), third=True),
+    of(
+        "power",
+        "array of exponents",
+        lambda x: ad.power(x, np.array([0.0, 1.0, 2.0])),
+        In(),
+        third=True,
+        keeps_dtype=False,
+    ),
+    of("power", "of a number", lambda x: ad.power(2, x), In(), third=True),
+    *unary("negative"),
+    *(
+        of("matrix_product", f"{a}{b}", ad.ops.matrix_product, In(a), In(b), third=True)
+        for a, b in (((2, 3), (3, 2)), ((2, 1, 2, 3), (3, 3, 1)), ((2, 2), (2, 2, 2)))
+    ),
+    *(
+        of("matmul", f"{a}{b}", ad.matmul, In(a), In(b))
+        for a, b in (
+            ((2, 3), (3, 2)),
+            ((3,), (3, 2)),
+            ((2, 3), (3,)),
+            ((3,), (3,)),
+            ((2,), (3, 2, 2)),
+            ((3, 2, 2), (2,)),
+        )
+    ),
+    *unary("square"),
+]
+
+SHAPE = [
+    of("reshape", "", lambda x: ad.reshape(x, shape=(3, -1)), In()),
+    of("transpose", "reversed", lambda x: ad.transpose(x), In((2, 3, 2))),
+    of("transpose", "axes", lambda x: ad.transpose(x, axes=(1, 2, 0)), In((2, 3, 2))),
+    of("transpose", "negative axes", lambda x: ad.transpose(x, axes=(-1, 0, -2)), In((2, 3, 2))),
+    of("broadcast_to", "both", lambda x: ad.broadcast_to(x, shape=(2, 2, 3)), In((2, 1))),
+    of("broadcast_to", "scalar", lambda x: ad.broadcast_to(x, shape=(2, 2)), In(())),
+    of("join", "", lambda a, b: ad.ops.join(a, b, axis=1), In((2, 1)), In((2, 3))),
+    of("concatenate", "last", lambda a, b: ad.concatenate([a, b, a], axis=-1), In((2, 1)), In((2, 3))),
+    of("concatenate", "with constant", lambda a: ad.concatenate([np.ones((1, 3)), a]), In(), keeps_dtype=False),
+    of("stack", "first", lambda a, b: ad.stack([a, b]), In(), In()),
+    of("stack", "last", lambda a, b: ad.stack([a, b], axis=-1), In(), In()),
+    of("stack", "middle", lambda a, b: ad.stack((a, b), axis=1), In(), In()),
+    of("stack", "scalars", lambda a, b: ad.stack([a, b]), In(()), In(())),
+    *(
+        of("getitem", label, lambda x, index=index: ad.getitem(x, index=index), In((3, 4)))
+        for label, index in (
+            ("integer", 1),
+            ("entry", (1, -1)),
+            ("slices", (slice(None, None, -2), slice(1, 3))),
+            ("new axis and dots", (None, Ellipsis, 2)),
+            ("repeated", [0, 0, 2]),
+            ("pairs", ([0, 1, 1], [2, 3, 3])),
+            ("mixed", (slice(1, 3), [3, 0, 3])),
+            ("mask", np.arange(12).reshape(3, 4) % 3 == 0),
+            ("nothing", slice(0, 0)),
+        )
+    ),
+    of("scatter_add", "basic", lambda x: ad.scatter_add(x, index=(1, slice(0, 3)), shape=(2, 4)), In((3,))),
+    of("scatter_add", "repeated", lambda x: ad.scatter_add(x, index=[1, 1, 0], shape=(4,)), In((3,))),
+    of("scatter_add", "broadcast", lambda x: ad.scatter_add(x, index=[1, 1, 0], shape=(4, 2)), In((3, 1))),
+    of("scatter_add", "leading one", lambda x: ad.scatter_add(x, index=1, shape=(2, 3)), In((1, 3))),
+    of("scatter_add", "broadcast basic", lambda x: ad.scatter_add(x, index=slice(1, 3), shape=(4, 2)), In((2,))),
+    of("astype", "to complex", lambda x: ad.astype(x, dtype="complex128"), In(), analytic=False, keeps_dtype=False),
+    of("astype", "to real", lambda x: ad.astype(x, dtype="float64"), In(), analytic=False, keeps_dtype=False),
+    of("conj_complex", "", ad.ops.conj_complex, In(), analytic=False),
+    of("real_part", "", ad.ops.real_part, In(), analytic=False),
+    of("imag_part", "", ad.ops.imag_part, In(), analytic=False),
+    of("real_part", "of a complex", lambda x: ad.ops.real_part(ad.exp(1j * x)), In(), analytic=False),
+    of("imag_part", "of a complex", lambda x: ad.ops.imag_part(ad.exp(1j * x)), In(), analytic=False),
+    of("conj", "", ad.conj, In(), analytic=False),
+    of("conj", "of a real product", lambda x: ad.conj(1j * x), In(), analytic=False, keeps_dtype=False),
+    of("real", "", ad.real, In(), analytic=False),
+    of("real", "inside", lambda x: ad.real(ad.exp(1j * x)), In(), analytic=False),
+    of("imag", "", ad.imag, In(), analytic=False),
+    of("imag", "inside", lambda x: ad.imag(ad.exp(1j * x)), In(), analytic=False),
+]
+
+MASK = np.array([[True, False, True], [False, False, True]])
+
+CHOICE = [
+    of("where", "both", lambda a, b: ad.where(MASK, a, b), In(), In()),
+    of("where", "broadcast", lambda a, b: ad.where(MASK, a, b), In((3,)), In(())),
+    of("where", "condition broadcast", lambda a, b: ad.where(MASK[0], a, b), In((2, 1)), In((2, 3))),
+    of("where", "number", lambda a: ad.where(MASK, a, 0.0), In()),
+    # Two different domains, so that no entry of one is near one of the other.
+    *binary("maximum", ("away", "apart"), **rough()),
+    *binary("minimum", ("away", "apart"), **rough()),
+    of("maximum", "with a number", lambda a: ad.maximum(a, 0.0), In((2, 3), "away"), **rough()),
+    *(
+        of("sum", f"{axis} {keep}", lambda x, a=axis, k=keep: ad.sum(x, axis=a, keepdims=k), In((2, 3, 2)))
+        for axis, keep in ((None, False), (1, False), ((0, -1), False), (-1, True), ((), False), (None, True))
+    ),
+    of("sum", "scalar", ad.sum, In(())),
+    *(
+        of("mean", f"{axis} {keep}", lambda x, a=axis, k=keep: ad.mean(x, axis=a, keepdims=k), In((2, 3, 2)))
+        for axis, keep in ((None, False), (1, False), ((0, -1), True))
+    ),
+    *(
+        of(
+            "max",
+            f"{axis} {keep}",
+            lambda x, a=axis, k=keep: ad.max(x, axis=a, keepdims=k),
+            In((2, 3, 2), "apart"),
+            **rough(),
+        )
+        for axis, keep in ((None, False), (1, False), ((0, -1), False), (-1, True))
+    ),
+    of("max", "scalar", ad.max, In((), "apart"), **rough()),
+    *(
+        of(
+            "logsumexp",
+            f"{axis} {keep}",
+            lambda x, a=axis, k=keep: ad.logsumexp(x, axis=a, keepdims=k),
+            In(),
+            third=True,
+        )
+        for axis, keep in ((-1, False), (0, False), (1, True))
+    ),
+    of("log_softmax", "", ad.log_softmax, In(), third=True),
+    of("log_softmax", "first axis", lambda x: ad.log_softmax(x, axis=0), In()),
+    of("cross_entropy", "", lambda x: ad.cross_entropy(x, np.array([2, 0])), In(), third=True),
+]
+
+ELEMENTWISE = [
+    *unary("exp"),
+    *unary("log", "positive"),
+    *unary("sqrt", "positive"),
+    *unary("sin"),
+    *unary("cos"),
+    *unary("tanh"),
+    *unary("erf"),
+    *unary("sigmoid"),
+    *unary("gelu"),
+    *unary("silu"),
+    *unary("abs", "away", analytic=False),
+    *unary("relu", "away", **rough()),
+    *unary("leaky_relu", "away", **rough()),
+    *unary("positive", "away", **rough(third=False)),
+]
+
+EINSUMS = (
+    ("ij,jk->ik", ((2, 3), (3, 2))),
+    ("ij,jk,kl->il", ((2, 2), (2, 3), (3, 2))),
+    ("ij->ji", ((2, 3),)),
+    ("ij->", ((2, 3),)),
+    ("ij->j", ((2, 3),)),
+    ("ii->i", ((3, 3),)),
+    ("ii->", ((3, 3),)),
+    ("iii->i", ((2, 2, 2),)),
+    ("iij->j", ((2, 2, 3),)),
+    ("iij->ij", ((2, 2, 3),)),
+    ("iji,jk->k", ((2, 3, 2), (3, 2))),
+    ("ii,jj->ij", ((2, 2), (3, 3))),
+    ("ii,i->i", ((1, 1), (3,))),
+    ("ij,jk->ik", ((2, 1), (3, 2))),
+    ("ij,jk->ik", ((2, 3), (1, 2))),
+    ("ij,jk->", ((2, 3), (1, 2))),
+    ("ij,ij->ij", ((2, 1), (1, 3))),
+    ("ij,ij->", ((2, 1), (1, 3))),
+    ("iij,j->i", ((2, 2, 3), (1,))),
+    ("ijj,j->i", ((2, 3, 3), (1,))),
+    ("ij,jk", ((2, 3), (3, 2))),
+    ("ba", ((2, 3),)),
+    ("...ij,...jk->...ik", ((2, 2, 3), (3, 2))),
+    ("...i,i...->...", ((2, 3), (3, 2))),
+    ("i...->i...", ((2, 3),)),
+    ("...,i->...i", ((2, 2), (2,))),
+    ("ij,k->", ((2, 2), (3,))),
+    (",i->i", ((), (3,))),
+    ("i,j->", ((2,), (3,))),
+    ("i,i,i->", ((3,), (3,), (3,))),
+)
+
+# 54 labels: beyond NumPy's 52. The first operand repeats a label, one is summed in it alone, one axis has length 1.
+MANY = tuple(range(54))
+
+
+def many(a: Any, b: Any, c: Any) -> Any:
+    """Return a sum over 54 labels: 1 is a diagonal of a, 38 has length 1 in c, 41 .. 52 are summed in c alone."""
+    inputs = ((0, 1, 1, *range(2, 21)), (*range(2, 20), *range(21, 41)), (1, *range(38, 54)))
+    return contract(a, b, c, inputs=inputs, output=(0, 39, 53))
+
+
+EINSUM = [
+    *(
+        of(
+            "einsum",
+            f"{text} {shapes}",
+            lambda *xs, text=text: ad.einsum(text, *xs),
+            *map(In, shapes),
+            third=len(shapes) > 1,
+        )
+        for text, shapes in EINSUMS
+    ),
+    of("contract", "", lambda a, b: ad.einsum("ij,jk->ik", a, b), In((2, 3)), In((3, 2))),
+    of(
+        "contract",
+        "54 labels",
+        many,
+        In((2, 2, 2, *(1,) * 18, 3)),
+        In((*(1,) * 18, *(1,) * 17, 2, 3, 1)),
+        In((2, 2, 1, *(1,) * 12, 1, 2)),
+    ),
+    of("tensordot", "2", ad.tensordot, In((2, 3, 2)), In((3, 2, 2))),
+    of("tensordot", "0", lambda a, b: ad.tensordot(a, b, 0), In((2,)), In((3,))),
+    of("tensordot", "axes", lambda a, b: ad.tensordot(a, b, ([-1, 0], [1, 2])), In((2, 3, 2)), In((2, 2, 2))),
+    of("tensordot", "one axis", lambda a, b: ad.tensordot(a, b, (0, 1)), In((2, 3)), In((2, 2))),
+]
+
+CASES: list[Case] = [*ARITHMETIC, *SHAPE, *CHOICE, *ELEMENTWISE, *EINSUM]
+
+
+def all_cases() -> list[Case]:
+    """Return the cases here and those of ``harness_nn``, if there is one."""
+    more: list[Case] = []
+    if importlib.util.find_spec("harness_nn"):
+        more = importlib.import_module("harness_nn").CASES
+    return [*CASES, *more]
