@@ -1,0 +1,50 @@
+"""Sphinx configuration: ``sphinx-build -W -b html docs docs/_build/html``; nothing is fetched while building."""
+
+import importlib
+from pathlib import Path
+
+import adntn_ref
+from adntn_ref.ad import ACTIVATIONS, PRIMITIVES
+
+project = "adntn_ref"
+author = "The adntn_ref developers"
+copyright = "2026, the adntn_ref developers"
+version = release = adntn_ref.__version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "sphinx-mathjax-offline",  # the formulas must be readable without a network
+]
+myst_enable_extensions = ["dollarmath", "amsmath", "deflist"]
+myst_heading_anchors = 3
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"
+napoleon_google_docstring = False
+html_theme = "furo"
+html_static_path = ["_static"]
+html_title = f"adntn_ref {release}"
+exclude_patterns = ["_build", "_generated/README.md"]
+
+GENERATED = Path(__file__).parent / "_generated"
+
+
+def write_tables(_app: object) -> None:
+    """Write the tables that are read off the code: primitives and activations."""
+    GENERATED.mkdir(exist_ok=True)
+    rows = ["| primitive | what it computes |", "|---|---|"]
+    for name, primitive in sorted(PRIMITIVES.items()):
+        first = (primitive.__doc__ or "").strip().split("\n")[0].replace("|", "\\|").replace("``", "`")
+        rows.append(f"| `{name}` | {first} |")
+    (GENERATED / "primitives.md").write_text("\n".join(rows) + "\n", encoding="utf8")
+    rows = ["| name | kinks |", "|---|---|"]
+    rows += [f"| `{a.name}` | {', '.join(map(str, a.kinks)) or 'none'} |" for a in ACTIVATIONS.values()]
+    (GENERATED / "activations.md").write_text("\n".join(rows) + "\n", encoding="utf8")
+
+
+def setup(app: object) -> None:
+    """Ask Sphinx to write the tables before it reads the pages."""
+    importlib.import_module("adntn_ref.networks")  # registers the networks' primitive
+    app.connect("builder-inited", write_tables)  # type: ignore[attr-defined]
