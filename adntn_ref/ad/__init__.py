@@ -7,6 +7,7 @@ beside them (``ad.grad``, ``ad.vjp``, ...).
 from adntn_ref.ad import rules
 from adntn_ref.ad.activations import ACTIVATIONS, Activation, get_activation
 from adntn_ref.ad.einsum import einsum, tensordot
+from adntn_ref.ad.losses import cross_entropy, log_softmax, logsumexp
 from adntn_ref.ad.nn_ops import avg_pool2d, conv2d, max_pool2d
 from adntn_ref.ad.ops import (
     PRIMITIVES,
@@ -17,7 +18,6 @@ from adntn_ref.ad.ops import (
     concatenate,
     conj,
     cos,
-    cross_entropy,
     divide,
     erf,
     exp,
@@ -26,8 +26,6 @@ from adntn_ref.ad.ops import (
     imag,
     leaky_relu,
     log,
-    log_softmax,
-    logsumexp,
     matmul,
     max,
     maximum,

@@ -103,6 +103,6 @@ def get_activation(name: str) -> Activation:
     >>> get_activation("relu").kinks
     (0.0,)
     """
-    if name not in ACTIVATIONS:
+    if not isinstance(name, str) or name not in ACTIVATIONS:
         raise SpecError(f"no activation is called {name!r}; allowed: {', '.join(ACTIVATIONS)}")
     return ACTIVATIONS[name]

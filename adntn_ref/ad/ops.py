@@ -271,17 +271,6 @@ def silu(xp: Any, x: Array) -> Array:
 SQRT_HALF = 0.5**0.5
 
 
-# Losses
-
-
-@primitive
-def logsumexp(xp: Any, x: Array, axis: int = -1, keepdims: bool = False) -> Array:
-    """Log sum_i e^{x_i} along ``axis``, shifted by the maximum so that nothing overflows."""
-    top = xp.max(x, axis=axis, keepdims=True)
-    total = xp.log(xp.sum(xp.exp(x - top), axis=axis, keepdims=True)) + top
-    return total if keepdims else xp.squeeze(total, axis=axis)
-
-
 # Compositions
 
 
@@ -373,37 +362,3 @@ def unit_matrix(size: int, like: Array) -> Array:
     """Return the unit matrix, raw, in the array library and dtype of ``like``."""
     raw = stop_gradient(like)
     return backend_of(raw).asarray(np.eye(size, dtype=raw.dtype.name))
-
-
-@function
-def log_softmax(x: Array, axis: int = -1) -> Array:
-    """x_i - log sum_j e^{x_j} along ``axis``."""
-    return subtract(x, logsumexp(x, axis=axis, keepdims=True))
-
-
-@function
-def cross_entropy(logits: Array, labels: Array) -> Array:
-    """Mean over the batch of -log softmax(logits)[label]; natural logarithm.
-
-    Parameters
-    ----------
-    logits : array, shape (batch, classes), float
-    labels : array, shape (batch,), integer in 0 .. classes - 1
-
-    Raises
-    ------
-    ArrayError, DTypeError
-        For other shapes, labels out of range, or labels that are not integers.
-    """
-    raw = stop_gradient(labels)
-    shape = tuple(stop_gradient(logits).shape)
-    if len(shape) != 2 or tuple(raw.shape) != shape[:1] or shape[0] == 0:
-        raise ArrayError(
-            f"cross_entropy needs logits (batch, classes) and labels (batch,), got {shape} and {raw.shape}"
-        )
-    if np.dtype(raw.dtype.name).kind not in "iu":
-        raise DTypeError(f"labels have dtype {raw.dtype}; allowed: integers")
-    if int(raw.min()) < 0 or int(raw.max()) >= shape[1]:
-        raise ArrayError(f"labels run from {raw.min()} to {raw.max()}; allowed: 0 .. {shape[1] - 1}")
-    picked = getitem(log_softmax(logits, axis=1), index=(np.arange(shape[0]), raw))
-    return negative(mean(picked))

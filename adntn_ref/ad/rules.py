@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from adntn_ref.ad import nn_ops, ops
+from adntn_ref.ad import losses, nn_ops, ops
 from adntn_ref.ad.activations import ACTIVATIONS
 from adntn_ref.ad.arrays import Array, dtype_name, is_array, is_complex
 from adntn_ref.ad.einsum import Labels, check_sizes, contract
@@ -267,6 +267,10 @@ JOINT: dict[str, Callable[..., dict[int, Array]]] = {
     "join": _join,
     "contract": _contract,
 }
+
+
+COVERED = (ops, nn_ops, losses)
+"""The modules whose primitives have their rule here (and ``contract`` of the einsum module)."""
 
 
 def install(table: dict[str, Primitive]) -> None:

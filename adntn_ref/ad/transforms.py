@@ -10,7 +10,8 @@ import numpy as np
 
 from adntn_ref.ad import ops
 from adntn_ref.ad.arrays import REAL, Array, dtype_name, is_array, is_complex, namespace, require_inexact
-from adntn_ref.ad.tape import Primitive, Var, backward, leaf, new_level, stop_gradient
+from adntn_ref.ad.backward import backward
+from adntn_ref.ad.tape import Primitive, Var, leaf, new_level, stop_gradient
 from adntn_ref.ad.trees import Tree, aligned, leaves, map_leaves, named_leaves, rebuild
 from adntn_ref.errors import ArrayError, TapeError
 

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from adntn_ref.ad.arrays import Array, require_finite, require_inexact
-from adntn_ref.ad.ops import cross_entropy
+from adntn_ref.ad.losses import cross_entropy
 from adntn_ref.ad.transforms import value_and_grad
-from adntn_ref.ad.trees import Tree, named_leaves
+from adntn_ref.ad.trees import Tree, leaves, named_leaves
+from adntn_ref.compression.checkpoints import fingerprint
 from adntn_ref.compression.fit import both
 from adntn_ref.compression.progress import Progress, no_progress
 from adntn_ref.compression.training import Callback, History, Training, minimise
@@ -111,9 +112,16 @@ def train(
             checkpoint=checkpoint,
             checkpoint_every=per_epoch,
             label=f"training of {', '.join(trained)} with seed {seed}",
+            facts=_facts(fixed, data, batch_size) if checkpoint is not None else None,
         )
     final = {name: result.params.get(name, params[name]) for name in params}
     return TrainResult(final, 1.0 - result.score, result.history, result.stopped_by, result.seconds)
+
+
+def _facts(fixed: Params, data: Split, batch_size: int) -> dict[str, Any]:
+    """Return what the result depends on beside the parameters that are trained, for the checkpoint."""
+    parts = [array for part in (data.train, data.validation) for array in (part.images, part.labels)]
+    return {"batch_size": batch_size, "data": fingerprint(parts), "fixed": fingerprint(leaves(fixed))}
 
 
 def _rates_of(value: Any, rates: Rates) -> Any:

@@ -1,0 +1,52 @@
+"""The losses, and the softmax they are made of."""
+
+from typing import Any
+
+import numpy as np
+
+from adntn_ref.ad.arrays import Array
+from adntn_ref.ad.ops import function, getitem, mean, negative, primitive, subtract
+from adntn_ref.ad.tape import stop_gradient
+from adntn_ref.errors import ArrayError, DTypeError
+
+
+@primitive
+def logsumexp(xp: Any, x: Array, axis: int = -1, keepdims: bool = False) -> Array:
+    """Log sum_i e^{x_i} along ``axis``, shifted by the maximum so that nothing overflows."""
+    top = xp.max(x, axis=axis, keepdims=True)
+    total = xp.log(xp.sum(xp.exp(x - top), axis=axis, keepdims=True)) + top
+    return total if keepdims else xp.squeeze(total, axis=axis)
+
+
+@function
+def log_softmax(x: Array, axis: int = -1) -> Array:
+    """x_i - log sum_j e^{x_j} along ``axis``."""
+    return subtract(x, logsumexp(x, axis=axis, keepdims=True))
+
+
+@function
+def cross_entropy(logits: Array, labels: Array) -> Array:
+    """Mean over the batch of -log softmax(logits)[label]; natural logarithm.
+
+    Parameters
+    ----------
+    logits : array, shape (batch, classes), float
+    labels : array, shape (batch,), integer in 0 .. classes - 1
+
+    Raises
+    ------
+    ArrayError, DTypeError
+        For other shapes, labels out of range, or labels that are not integers.
+    """
+    raw = stop_gradient(labels)
+    shape = tuple(stop_gradient(logits).shape)
+    if len(shape) != 2 or tuple(raw.shape) != shape[:1] or shape[0] == 0:
+        raise ArrayError(
+            f"cross_entropy needs logits (batch, classes) and labels (batch,), got {shape} and {raw.shape}"
+        )
+    if np.dtype(raw.dtype.name).kind not in "iu":
+        raise DTypeError(f"labels have dtype {raw.dtype}; allowed: integers")
+    if int(raw.min()) < 0 or int(raw.max()) >= shape[1]:
+        raise ArrayError(f"labels run from {raw.min()} to {raw.max()}; allowed: 0 .. {shape[1] - 1}")
+    picked = getitem(log_softmax(logits, axis=1), index=(np.arange(shape[0]), raw))
+    return negative(mean(picked))
