@@ -119,7 +119,7 @@ def central_directional(f: Function, x: Array, u: Array, step: float | None = No
     ----------
     f : function from an array shaped like ``x`` to an array of any shape
     x, u : arrays of one shape; ``x + t u`` is what is visited
-    step : relative step, eps**(1/3) of the dtype of ``x`` by default, scaled by max(1, |x|) where u is
+    step : relative step, eps**(1/3) of the dtype of ``x`` by default, scaled by ``max(1, |x|)`` where u is
         not zero and by the largest entry of u
 
     Returns
@@ -200,7 +200,7 @@ def check_vjp(
     ----------
     f : function from ``x`` to an array of any shape
     pullback : function from a cotangent, shaped like ``f(x)``, to the cotangents of ``x`` in the container of ``x``
-    x, method, rtol, atol, rng : as for :func:`check_gradient`; the error is relative to |J^H v| |u|
+    x, method, rtol, atol, rng : as for :func:`check_gradient`; the error is relative to ``|J^H v| |u|``
     repeats : number of pairs (u, v)
 
     Raises

@@ -31,20 +31,32 @@ def build_parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run)
         sub.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
         sub.add_argument("--quiet", action="store_true", help="print nothing but errors")
-        sub.add_argument("--seed", type=int, default=0, help="seed of every random choice (default 0)")
+        sub.add_argument("--seed", type=_seed, default=0, help="seed of every random choice (default 0)")
         sub.add_argument("--memory-limit", metavar="2GiB", help="refuse work above this (default: 3/4 of what is free)")
     return parser
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer >= 0")
+    return int(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
     options = build_parser().parse_args(arguments)
     output = Output(options.json, options.quiet)
+    before = os.environ.get(LIMIT_VARIABLE)
     try:
         if options.memory_limit is not None:
             os.environ[LIMIT_VARIABLE] = str(parse_bytes(options.memory_limit))
         run: Command = options.run
-        return run(options, output)
+        code = run(options, output)
+        sys.stdout.flush()  # here, where a reader that has gone is met
+        return code
+    except BrokenPipeError:
+        _leave_pipe()
+        return 1
     except AdntnError as error:
         print(f"adntn-ref {options.command}: {error}", file=sys.stderr)
         if options.json:
@@ -53,3 +65,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    finally:
+        if options.memory_limit is not None:
+            os.environ.pop(LIMIT_VARIABLE, None)
+            os.environ.update({} if before is None else {LIMIT_VARIABLE: before})
+
+
+def _leave_pipe() -> None:
+    """Send what is still buffered nowhere, or Python complains about the closed pipe as it ends."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

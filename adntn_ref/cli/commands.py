@@ -7,7 +7,7 @@ from adntn_ref.ad.arrays import REAL
 from adntn_ref.cli.networks import add_network_options, network_for
 from adntn_ref.cli.output import Output, count, size
 from adntn_ref.compression.atomic import require_new
-from adntn_ref.compression.files import SEPARATOR, load_compressed, read_header
+from adntn_ref.compression.files import load_compressed, read_header
 from adntn_ref.compression.tensorfile import TensorFile, suffix_of, write_tensors
 from adntn_ref.compression.weights import compress_file
 from adntn_ref.program.cost import ITEM_BYTES
@@ -173,10 +173,7 @@ def run_info(options: argparse.Namespace, output: Output) -> int:
                 f"{net.to_spec()['network']}, {count(net.parameter_count)} numbers, ratio {net.compression_ratio:,.4g}"
             )
             rows.append([name, " x ".join(map(str, net.placement.shape)), what])
-    generated = set(facts["generated"])
-    for name in file.names:
-        if name.partition(SEPARATOR)[0] in generated:
-            continue
+    for name in file.names if header is None else compressed.dense:
         facts["tensors"][name] = {"shape": list(file.shapes[name]), "dtype": file.dtypes[name]}
         note = "" if file.dtypes[name] in REAL else " (cannot be compressed in this dtype)"
         rows.append([name, " x ".join(map(str, file.shapes[name])), file.dtypes[name] + note])

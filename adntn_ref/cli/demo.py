@@ -71,7 +71,9 @@ def _plan(options: argparse.Namespace) -> DemoPlan:
     if min(seeds) < 0 or len(set(seeds)) != len(seeds):
         raise SpecError(f"seeds must be different integers >= 0, got {list(seeds)}")
     plan = replace(QUICK if options.quick else DemoPlan(), layers=tuple(options.layers), seeds=seeds)
-    return replace(plan, epochs=options.epochs) if options.epochs is not None else plan
+    if options.epochs is not None:
+        plan = replace(plan, dense_epochs=options.epochs, epochs=options.epochs)
+    return plan
 
 
 def _folder(chosen: str | None, force: bool) -> Path:

@@ -39,7 +39,9 @@ class Output:
         for row in rows:
             table.add_row(*row)
         # A pipe has no width of its own; a table cut to 80 columns there would lose figures.
-        console = need("rich.console", "demo").Console(width=None if sys.stdout.isatty() else 120)
+        # Names are shown as they are: [b] is a part of a name here and no markup.
+        width = None if sys.stdout.isatty() else 120
+        console = need("rich.console", "demo").Console(width=width, markup=False, emoji=False, highlight=False)
         console.print(table)
 
     def result(self, facts: dict[str, Any]) -> None:

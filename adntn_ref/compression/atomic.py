@@ -49,9 +49,13 @@ def require_new(path: str | os.PathLike[str], force: bool) -> None:
         If the path exists and ``force`` is not set, is a folder, or its folder is missing or not writable.
     """
     target = Path(path)
-    if target.is_dir():
+    try:
+        is_folder, exists = target.is_dir(), target.exists()
+    except OSError as error:
+        raise OutputError(f"{target} cannot be written: {error.strerror}") from error
+    if is_folder:
         raise OutputError(f"{target} is a folder; name a file")
-    if target.exists() and not force:
+    if exists and not force:
         raise OutputError(f"{target} exists already; choose another path or pass --force")
     folder = target.parent
     if not folder.is_dir():

@@ -1,18 +1,30 @@
 """Checkpoints: the whole state of a training in one npz file, written atomically, read without pickle."""
 
+import hashlib
 import json
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from adntn_ref.ad.arrays import Array
+from adntn_ref.ad.arrays import Array, backend_of
 from adntn_ref.compression.atomic import write_atomically
 from adntn_ref.errors import FileFormatError
 
 VERSION = 1
 HEADER = "__adntn_ref_checkpoint__"
+
+
+def fingerprint(arrays: Iterable[Array]) -> str:
+    """Return a short text that tells arrays of other values, shapes or dtypes apart."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        host = np.ascontiguousarray(backend_of(array).to_host(array))
+        digest.update(f"{host.dtype.str}{array.shape}".encode())
+        digest.update(host.data)
+    return digest.hexdigest()[:32]
 
 
 def save_checkpoint(
@@ -44,13 +56,15 @@ def load_checkpoint(path: str | Path, identity: dict[str, Any]) -> tuple[dict[st
         If the file is not a checkpoint, of a newer version, truncated, or of a training with other settings.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here: NumPy leaves a broken archive open.
+        with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         header = json.loads(bytes(arrays.pop(HEADER)).decode())
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        version = header["version"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
         raise FileFormatError(f"{path} is no readable checkpoint ({type(error).__name__}: {error})") from error
-    if header.get("version") != VERSION:
-        raise FileFormatError(f"{path} has checkpoint version {header.get('version')}; this release reads {VERSION}")
+    if version != VERSION:
+        raise FileFormatError(f"{path} has checkpoint version {version}; this release reads {VERSION}")
     wanted = json.loads(json.dumps(identity))
     if header.get("identity") != wanted:
         found = header.get("identity") or {}

@@ -10,7 +10,7 @@ from adntn_ref.compression.train import Rates, TrainResult, check_inputs, train
 from adntn_ref.errors import OutputError, SpecError
 from adntn_ref.networks.base import Network
 from adntn_ref.nn.data import Split
-from adntn_ref.nn.models import Generated, Params, Sequential
+from adntn_ref.nn.models import Generated, Params, Sequential, select
 
 ORDERS = ("layer_by_layer", "together")
 
@@ -98,6 +98,7 @@ def compress(
         raise SpecError("no networks were given: name at least one parameter to generate")
     Generated(model, tuple(networks.items()))
     check_inputs(model, params, data)
+    frozen = select(params, frozen)  # checked before work starts; a list, for every training reads it
     folder = _folder(checkpoints)
     names = list(networks)
     groups = [[name] for name in names] if order == "layer_by_layer" else [names]

@@ -20,7 +20,7 @@ import numpy as np
 from adntn_ref._version import __version__
 from adntn_ref.ad.arrays import Array, is_complex
 from adntn_ref.compression.tensorfile import TensorFile, write_tensors
-from adntn_ref.errors import AdntnError, FileFormatError
+from adntn_ref.errors import AdntnError, FileFormatError, SpecError
 from adntn_ref.networks.base import Network, Params
 from adntn_ref.networks.registry import from_spec
 
@@ -71,9 +71,13 @@ def save_compressed(
     ------
     OutputError, FileFormatError
         If the path exists (without ``force``), cannot be written, or has another suffix.
+    SpecError, DTypeError
+        For a name that is both generated and dense, and a dtype that the format lacks.
     """
     tensors: dict[str, Array] = dict(dense)
     pairs: list[str] = []
+    if both := sorted(entries.keys() & dense.keys()):
+        raise SpecError(f"{', '.join(both)} cannot be generated and dense at once")
     for name, entry in entries.items():
         for core, value in entry.params.items():
             key = f"{name}{SEPARATOR}{core}"
@@ -107,7 +111,7 @@ def read_header(file: TensorFile) -> dict[str, Any] | None:
     try:
         header = json.loads(file.metadata[HEADER])
         version = header["format_version"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise FileFormatError(f"the adntn_ref header of {file.path} cannot be read: {error}") from error
     if not isinstance(version, int) or version < 1 or version > FORMAT_VERSION:
         raise FileFormatError(
@@ -135,7 +139,7 @@ def load_compressed(path: str | Path) -> CompressedFile:
         entries = {name: _entry(file, name, facts, set(header["complex"])) for name, facts in header["entries"].items()}
     except FileFormatError:
         raise
-    except (AdntnError, KeyError, TypeError, AttributeError) as error:
+    except (AdntnError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise FileFormatError(f"{path}: the header and the cores disagree: {error}") from error
     cores = {f"{name}{SEPARATOR}{core}" for name, entry in entries.items() for core in entry.params}
     dense = {name: file.load(name) for name in file.names if name not in cores}
@@ -151,8 +155,16 @@ def _entry(file: TensorFile, name: str, facts: dict[str, Any], pairs: set[str]) 
         if key not in file.shapes:
             raise FileFormatError(f"{file.path} lacks the core {key}")
         value = file.load(key)
-        params[core] = value[..., 0] + 1j * value[..., 1] if key in pairs else value
+        params[core] = _joined(value) if key in pairs else value
     dtype = network.check_params(params)
     if dtype != facts["dtype"]:
         raise FileFormatError(f"{file.path}: cores of {name} are {dtype}, the header says {facts['dtype']}")
     return Entry(network, params, dict(facts.get("info") or {}))
+
+
+def _joined(pairs: Array) -> Array:
+    """Return complex numbers from pairs of reals, bit for bit (arithmetic would lose the signs of zeros)."""
+    kind = {"float32": np.complex64, "float64": np.complex128}.get(pairs.dtype.name)
+    if kind is None or pairs.shape[-1:] != (2,):
+        raise FileFormatError(f"complex cores are pairs of reals, got shape {pairs.shape} of {pairs.dtype.name}")
+    return np.ascontiguousarray(pairs).view(kind)[..., 0]

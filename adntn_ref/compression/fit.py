@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ import numpy as np
 
 from adntn_ref.ad.arrays import REAL, Array, dtype_name, is_array, namespace, require_finite, require_inexact
 from adntn_ref.ad.tape import Var
+from adntn_ref.compression.checkpoints import fingerprint
 from adntn_ref.compression.progress import Progress, no_progress
 from adntn_ref.compression.training import Callback, History, Tick, Training, minimise
 from adntn_ref.errors import ArrayError, SpecError
 from adntn_ref.networks.base import Network, Params
+from adntn_ref.program.starts import spread
 
 START_SHARE = 0.1
 """Standard deviation of the first generated weight over the target's. From 1 the fit first shrinks the weight to
@@ -85,8 +88,7 @@ def fit(
     """
     dtype = check_target(network, target)
     if params is None:
-        spread = float(np.std(np.asarray(target)))
-        std = START_SHARE * (spread if spread > 0 else float(np.sqrt(np.mean(np.abs(np.asarray(target)) ** 2))))
+        std = START_SHARE * spread(np.asarray(target, dtype=np.float64))
         params = network.init(rng, dtype, std=std if start == "calibrated_orthogonal" else None, start=start)
     elif network.check_params(params) != dtype:
         raise SpecError(f"the parameters given are {network.check_params(params)}, the target {dtype}")
@@ -101,6 +103,7 @@ def fit(
             callback=both(bar, callback),
             checkpoint=checkpoint,
             label=f"fit of {network.to_spec()}",
+            facts={"target": fingerprint([target])} if checkpoint is not None else None,
         )
     error = relative_error(network.generate(result.params), target)
     return FitResult(network, result.params, error, result.history, result.stopped_by, rng, result.seconds)
@@ -140,6 +143,10 @@ def check_target(network: Network, target: Array) -> str:
     require_finite(target, "the target")
     if not bool((target != 0).any()):
         raise ArrayError("the target is zero everywhere; a relative error means nothing there")
+    with np.errstate(over="ignore", under="ignore"):
+        squares = float((target * target).sum())
+    if not 0 < squares < inf:
+        raise ArrayError(f"the target's sum of squares is {squares} in {dtype_name(target)}; rescale it")
     return dtype_name(target)
 
 

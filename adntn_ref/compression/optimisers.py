@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from adntn_ref.ad.arrays import Array, dtype_name, namespace
-from adntn_ref.ad.trees import Tree, leaves, rebuild
+from adntn_ref.ad.arrays import REAL, Array, dtype_name, namespace
+from adntn_ref.ad.trees import Tree, aligned, leaves, named_leaves, rebuild
 from adntn_ref.errors import DTypeError, ParameterError, SpecError
 
 OPTIMISERS = ("adam", "sgd")
@@ -30,14 +30,17 @@ class Packing:
         if len(dtypes) != 1:
             raise DTypeError(f"parameters trained together must have one dtype, got {', '.join(sorted(dtypes))}")
         self.dtype = dtypes.pop()
+        if self.dtype not in REAL:
+            raise DTypeError(f"parameters are trained in {' or '.join(REAL)}, got {self.dtype}")
+        self.names = [name for name, _ in named_leaves(tree)]
         self.shapes = [tuple(x.shape) for x in found]
         ends = np.cumsum([int(np.prod(shape, dtype=np.int64)) for shape in self.shapes])
         self.places = [slice(int(end) - int(np.prod(s)), int(end)) for end, s in zip(ends, self.shapes, strict=True)]
         self.size = int(ends[-1])
 
     def pack(self, tree: Tree) -> Array:
-        """Return the leaves of a tree of this structure, end to end, as a new vector."""
-        found = leaves(tree)
+        """Return the leaves of a tree of this structure, end to end, as a new vector; dicts are matched by key."""
+        found = aligned(self.tree, tree)
         return namespace(found[0]).concatenate([x.reshape(-1) for x in found])
 
     def unpack(self, vector: Array) -> Tree:
@@ -47,7 +50,7 @@ class Packing:
 
     def spread(self, values: Tree) -> Array:
         """Return a vector that repeats each leaf's number (a learning rate, say) over the leaf's place."""
-        numbers = leaves(values)
+        numbers = aligned(self.tree, values, "the tree of numbers")
         return np.concatenate([np.full(p.stop - p.start, n) for p, n in zip(self.places, numbers, strict=True)])
 
 

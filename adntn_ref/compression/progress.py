@@ -9,7 +9,7 @@ from adntn_ref.extras import need
 
 
 class Progress:
-    """A bar on standard error, as a context manager that is also a training callback.
+    """A bar on standard error, as a context manager that is also a training callback; silent unless on a terminal.
 
     Parameters
     ----------
@@ -21,13 +21,13 @@ class Progress:
         rich_progress = need("rich.progress", "demo")
         console = need("rich.console", "demo").Console(stderr=True)
         self._bar = rich_progress.Progress(
-            rich_progress.TextColumn("{task.description:<24}"),
+            rich_progress.TextColumn("{task.description:<24}", markup=False),
             rich_progress.BarColumn(),
             rich_progress.MofNCompleteColumn(),
             rich_progress.TextColumn("loss {task.fields[loss]:.4g}"),
             rich_progress.TimeRemainingColumn(),
             console=console,
-            transient=not console.is_terminal,
+            disable=not console.is_terminal,
         )
         self._task = self._bar.add_task(title, total=steps, loss=float("nan"))
 

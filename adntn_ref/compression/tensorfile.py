@@ -5,8 +5,10 @@ No pickle is read or written. What a file declares is checked against its size b
 
 import ast
 import json
+import lzma
 import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
@@ -22,6 +24,7 @@ from adntn_ref.extras import need
 SUFFIXES = (".safetensors", ".npz")
 METADATA_ENTRY = "__metadata__"
 _MAX_HEADER = 100_000_000
+_MAX_RATIO = 1032  # deflate cannot expand further
 _SAFE_DTYPES = {
     "F64": "float64",
     "F32": "float32",
@@ -38,6 +41,23 @@ _SAFE_DTYPES = {
     "BOOL": "bool",
     "C64": "complex64",
 }
+_READ_DTYPES = frozenset(_SAFE_DTYPES.values()) - {"bfloat16"}
+# What broken bytes make json, ast, zipfile, its decompressors and NumPy raise: by no means all of it ValueError.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    EOFError,
+    SyntaxError,
+    RuntimeError,  # encrypted or of an unknown compression; RecursionError too
+    struct.error,
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+)
 
 
 class TensorFile:
@@ -52,20 +72,21 @@ class TensorFile:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.kind = suffix_of(self.path)
-        if not self.path.is_file():
-            raise FileFormatError(f"there is no file {self.path}")
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.dtypes: dict[str, str] = {}
         self.metadata: dict[str, str] = {}
+        self._members: dict[str, str] = {}
         try:
+            if not self.path.is_file():
+                raise FileFormatError(f"there is no file {self.path}")
             if self.kind == ".safetensors":
                 self._open_safetensors()
             else:
                 self._open_npz()
-        except (OSError, ValueError, KeyError, TypeError, struct.error, zipfile.BadZipFile, SyntaxError) as error:
-            if isinstance(error, FileFormatError):
-                raise
-            raise FileFormatError(f"{self.path} is no readable {self.kind[1:]} file: {error}") from error
+        except FileFormatError:
+            raise
+        except (*_UNREADABLE, MemoryError) as error:
+            raise FileFormatError(f"{self.path} is no readable {self.kind[1:]} file: {_reason(error)}") from error
 
     @property
     def names(self) -> list[str]:
@@ -80,24 +101,37 @@ class TensorFile:
         NothingSelected
             For a name that the file does not have.
         DTypeError
-            For a dtype that NumPy does not have (bfloat16).
+            For a dtype that NumPy does not have (bfloat16, 8-bit floats).
         FileFormatError
             If its bytes cannot be read.
         """
         if name not in self.shapes:
             raise NothingSelected(f"{self.path} has no tensor {name!r}; it has {', '.join(self.names[:20])}")
-        if self.dtypes[name] == "bfloat16":
+        if self.kind == ".safetensors" and self.dtypes[name] not in _READ_DTYPES:
             raise DTypeError(
-                f"tensor {name} of {self.path} is bfloat16, which NumPy lacks; convert it to float32 first"
+                f"tensor {name} of {self.path} is {self.dtypes[name]}, which NumPy lacks; convert it to float32 first"
             )
         try:
-            if self.kind == ".npz":
-                with np.load(self.path, allow_pickle=False) as archive:
-                    return archive[name]
-            with need("safetensors", "demo").safe_open(self.path, framework="numpy") as archive:
+            return self._read_npz(name) if self.kind == ".npz" else self._read_safetensors(name)
+        except FileFormatError:
+            raise
+        except _UNREADABLE as error:
+            raise FileFormatError(f"tensor {name} of {self.path} cannot be read: {_reason(error)}") from error
+
+    def _read_safetensors(self, name: str) -> Array:
+        package = need("safetensors", "demo")
+        try:
+            with package.safe_open(self.path, framework="numpy") as archive:
                 return archive.get_tensor(name)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zipfile.error) as error:
+        except package.SafetensorError as error:
             raise FileFormatError(f"tensor {name} of {self.path} cannot be read: {error}") from error
+
+    def _read_npz(self, name: str) -> Array:
+        with zipfile.ZipFile(self.path) as archive, archive.open(self._members[name]) as stream:
+            array = np.lib.format.read_array(stream, allow_pickle=False)
+            if stream.read(1):  # reading to the end lets zipfile compare the checksum
+                raise FileFormatError(f"tensor {name} of {self.path} has bytes after its data")
+            return array
 
     def _open_safetensors(self) -> None:
         """Read the header ourselves: its names and sizes are wanted even where the package is not installed."""
@@ -116,20 +150,26 @@ class TensorFile:
         for name, entry in header.items():
             begin, end = entry["data_offsets"]
             shape = tuple(int(n) for n in entry["shape"])
-            if not 0 <= begin <= end <= size - 8 - length or min(shape, default=0) < 0:
+            whole = type(begin) is type(end) is int and min(shape, default=0) >= 0
+            if not whole or not 0 <= begin <= end <= size - 8 - length:
                 raise FileFormatError(f"{self.path} is truncated: tensor {name!r} lies beyond its end")
             self.shapes[name] = shape
             self.dtypes[name] = _SAFE_DTYPES.get(entry["dtype"], str(entry["dtype"]).lower())
 
     def _open_npz(self) -> None:
+        size = self.path.stat().st_size
         with zipfile.ZipFile(self.path) as archive:
             for member in archive.infolist():
                 name = member.filename.removesuffix(".npy")
+                if name in self.shapes:
+                    raise FileFormatError(f"{self.path} holds two arrays called {name!r}")
                 with archive.open(member) as stream:
                     shape, dtype = _npy_header(stream)
-                if prod(shape) * dtype.itemsize > member.file_size:
+                # The directory's word on the size of an entry is as cheap to forge as the array's header.
+                room = min(member.file_size, size * (1 if member.compress_type == zipfile.ZIP_STORED else _MAX_RATIO))
+                if min(shape, default=0) < 0 or prod(shape) * dtype.itemsize > room:
                     raise FileFormatError(f"{self.path} is truncated: array {name!r} is larger than its file entry")
-                self.shapes[name], self.dtypes[name] = shape, dtype.name
+                self.shapes[name], self.dtypes[name], self._members[name] = shape, dtype.name, member.filename
         if METADATA_ENTRY in self.shapes:
             text = bytes(self.load(METADATA_ENTRY)).decode()
             self.metadata = {str(k): str(v) for k, v in json.loads(text).items()}
@@ -152,6 +192,28 @@ def _npy_header(stream: Any) -> tuple[tuple[int, ...], Any]:
     return tuple(int(n) for n in header["shape"]), dtype
 
 
+def _reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def require_storable(path: str | Path, dtypes: Mapping[str, str]) -> None:
+    """Refuse names and dtypes that a file of this suffix cannot hold, before any work starts.
+
+    Raises
+    ------
+    FileFormatError, DTypeError
+        For a suffix that is not allowed, a name that is reserved, and a dtype that the format lacks.
+    """
+    kind = suffix_of(path)
+    if METADATA_ENTRY in dtypes:
+        raise FileFormatError(f"no tensor can be called {METADATA_ENTRY}: tensor files keep their metadata there")
+    for name, dtype in dtypes.items():
+        if kind == ".safetensors" and dtype not in _READ_DTYPES:
+            raise DTypeError(f"tensor {name} is {dtype}, which a safetensors file cannot hold; an npz file may")
+        if dtype == "object":
+            raise DTypeError(f"tensor {name} holds Python objects, which are never written")
+
+
 def suffix_of(path: str | Path) -> str:
     """Return the suffix of a tensor file, or raise FileFormatError listing those allowed."""
     suffix = Path(path).suffix
@@ -169,13 +231,14 @@ def write_tensors(
     ------
     OutputError
         If the path exists and ``force`` is not set, or cannot be written; what was there before is untouched.
-    FileFormatError
-        For a suffix that is not allowed.
+    FileFormatError, DTypeError
+        For a suffix that is not allowed, a reserved name, or a dtype that the format lacks.
     """
     kind = suffix_of(path)
     require_new(path, force)
     # safetensors' writer takes memory as it lies: anything but C order would be scrambled
-    arrays = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
+    arrays = {name: np.asarray(value, order="C") for name, value in tensors.items()}
+    require_storable(path, {name: array.dtype.name for name, array in arrays.items()})
     if kind == ".safetensors":
         save_file = need("safetensors.numpy", "demo").save_file
         write_atomically(path, lambda temporary: save_file(arrays, temporary, metadata=dict(metadata)))
@@ -183,7 +246,10 @@ def write_tensors(
     arrays[METADATA_ENTRY] = np.frombuffer(json.dumps(dict(metadata)).encode(), dtype=np.uint8)
 
     def write(temporary: Path) -> None:
-        with temporary.open("wb") as stream:
-            np.savez(stream, allow_pickle=False, **arrays)
+        # Not np.savez, to which a tensor called "file" would be its file; and undated, so that bytes are reproducible.
+        with zipfile.ZipFile(temporary, "w") as archive:
+            for name, array in arrays.items():
+                with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as stream:
+                    np.lib.format.write_array(stream, array, allow_pickle=False)
 
     write_atomically(path, write)

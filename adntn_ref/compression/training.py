@@ -16,7 +16,7 @@ import numpy as np
 
 from adntn_ref.ad.arrays import Array, namespace
 from adntn_ref.ad.trees import Tree, map_leaves
-from adntn_ref.compression.checkpoints import load_checkpoint, save_checkpoint
+from adntn_ref.compression.checkpoints import fingerprint, load_checkpoint, save_checkpoint
 from adntn_ref.compression.optimisers import OPTIMISERS, SCHEDULES, Packing, clip_norm, make_optimiser, rate_at
 from adntn_ref.errors import DivergedError, SpecError
 
@@ -138,6 +138,7 @@ def minimise(
     checkpoint: str | Path | None = None,
     checkpoint_every: int = 200,
     label: str = "",
+    facts: dict[str, Any] | None = None,
 ) -> Minimised:
     """Minimise ``objective`` from ``params``.
 
@@ -149,6 +150,8 @@ def minimise(
     score : what to keep the best of (lower is better), default the loss of the step
     checkpoint : file to write every ``checkpoint_every`` steps, and to resume from if it exists
     label : says what is trained, in error messages and in the checkpoint, which refuses another's
+    facts : what else tells this training from another, JSON-able; a checkpoint with other facts, another start or other
+        rates is refused
 
     Raises
     ------
@@ -160,10 +163,12 @@ def minimise(
     optimiser = make_optimiser(training.optimiser, training.momentum)
     vector = packing.pack(params)
     state = _State(vector, optimiser.start(vector), vector.copy())
-    identity = {"label": label, "training": asdict(training), "shapes": packing.shapes, "dtype": packing.dtype}
-    if checkpoint is not None and Path(checkpoint).exists():
-        _restore(state, *load_checkpoint(checkpoint, identity))
     rate_vector = 1.0 if rates is None else packing.spread(rates).astype(packing.dtype)
+    identity: dict[str, Any] = {}
+    if checkpoint is not None:
+        identity = _identity(label, training, packing, facts, vector, rate_vector)
+        if Path(checkpoint).exists():
+            _restore(state, *load_checkpoint(checkpoint, identity))
     start, stopped_by = time.perf_counter() - state.seconds, "steps"
     while state.step < training.steps:
         if training.patience is not None and state.stale >= training.patience:
@@ -173,7 +178,10 @@ def minimise(
         tree = packing.unpack(state.vector)
         loss, gradients = objective(state.step, tree)
         g, norm = clip_norm(packing.pack(gradients), training.clip)
-        _require_finite(float(loss), norm, state, packing, label)
+        if not (isfinite(loss) and isfinite(norm)):
+            if checkpoint is not None:
+                _save(checkpoint, identity, state)
+            raise _diverged(float(loss), norm, state, packing, label)
         if state.step % training.evaluate_every == 0:
             _evaluate(state, score(tree) if score else float(loss))
         optimiser.update(state.vector, g, state.moments, state.step, factor * rate_vector)
@@ -187,7 +195,8 @@ def minimise(
         if callback is not None and callback(Tick(state.step, training.steps, float(loss), state.best_score)):
             stopped_by = "callback"
             break
-    _evaluate(state, _final_score(objective, score, packing, state))
+    if stopped_by != "patience":  # there the last evaluation has found nothing better
+        _evaluate(state, _final_score(objective, score, packing, state))
     if checkpoint is not None:
         _save(checkpoint, identity, state)
     best = map_leaves(lambda x: x.copy(), packing.unpack(state.best))
@@ -211,16 +220,30 @@ def _evaluate(state: _State, score: float) -> None:
         state.best = state.vector.copy()
 
 
-def _require_finite(loss: float, norm: float, state: _State, packing: Packing, label: str) -> None:
-    if isfinite(loss) and isfinite(norm):
-        return
+def _identity(
+    label: str, training: Training, packing: Packing, facts: dict[str, Any] | None, start: Array, rates: Any
+) -> dict[str, Any]:
+    """Return what a checkpoint must agree on to be of this training."""
+    return {
+        "label": label,
+        "training": asdict(training),
+        "names": packing.names,
+        "shapes": packing.shapes,
+        "dtype": packing.dtype,
+        "start": fingerprint([start]),
+        "rates": rates if isinstance(rates, float) else fingerprint([rates]),
+        "facts": facts or {},
+    }
+
+
+def _diverged(loss: float, norm: float, state: _State, packing: Packing, label: str) -> DivergedError:
     what = f"the loss is {loss}" if not isfinite(loss) else f"the gradient has norm {norm}"
     error = DivergedError(
         f"{label or 'training'}: {what} at step {state.step}; the best state so far (score {state.best_score:.6g}) was"
         " kept. A lower learning rate, warm-up or gradient clipping usually mends it"
     )
     error.best = packing.unpack(state.best)
-    raise error
+    return error
 
 
 def _save(path: str | Path, identity: dict[str, Any], state: _State) -> None:

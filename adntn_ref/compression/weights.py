@@ -6,10 +6,10 @@ from typing import Any
 
 from adntn_ref.ad.arrays import REAL, Array, require_finite
 from adntn_ref.compression.atomic import require_new
-from adntn_ref.compression.files import Entry, save_compressed
+from adntn_ref.compression.files import Entry, read_header, save_compressed
 from adntn_ref.compression.fit import check_target, fit
-from adntn_ref.compression.tensorfile import TensorFile, suffix_of
-from adntn_ref.errors import ArrayError, DTypeError
+from adntn_ref.compression.tensorfile import TensorFile, require_storable, suffix_of
+from adntn_ref.errors import ArrayError, DTypeError, FileFormatError
 from adntn_ref.networks.base import Network
 from adntn_ref.nn.models import select
 
@@ -51,6 +51,9 @@ def compress_file(
     suffix_of(output)
     require_new(output, force)
     file = TensorFile(source)
+    if read_header(file) is not None:
+        raise FileFormatError(f"{source} holds generated weights already; turn them into dense ones first (expand)")
+    require_storable(output, file.dtypes if not cores_only else {})
     names = select(file.names, patterns)
     for name in names:
         check_weight(name, file.shapes[name], file.dtypes[name])

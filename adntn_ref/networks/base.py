@@ -1,5 +1,6 @@
 """What every network offers: a specification without arrays, and what can be done with parameters for it."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import lru_cache
@@ -14,7 +15,7 @@ from adntn_ref.ad.tape import Primitive, Var, is_raw, stop_gradient
 from adntn_ref.ad.transforms import vjp as tape_vjp
 from adntn_ref.errors import ArrayError, DTypeError, ParameterError, SpecError
 from adntn_ref.program import memory
-from adntn_ref.program.cost import Cost, program_cost
+from adntn_ref.program.cost import ITEM_BYTES, Cost, program_cost
 from adntn_ref.program.modes import Layout
 from adntn_ref.program.schedule import run_adjoint, run_forward, run_keeping, run_states
 from adntn_ref.program.starts import calibrate, default_std, draw_cores
@@ -164,7 +165,7 @@ class Network(ABC):
         return weight, pullback
 
     def require_memory(self, dtype: str, backward: bool) -> None:
-        """Refuse a run above the memory limit, before anything is allocated; small ones pass unasked.
+        """Refuse a run above the memory limit, before anything is allocated; small ones pass unless a limit is set.
 
         Raises
         ------
@@ -172,7 +173,7 @@ class Network(ABC):
             Naming the weight, and the memory it needs and may take in GiB.
         """
         peak = _peaks(self, dtype)[backward]
-        if peak >= SMALL_BYTES:
+        if peak >= SMALL_BYTES or memory.LIMIT_VARIABLE in os.environ:
             what = "generating the weight and its gradient" if backward else "generating the weight"
             made = f"of shape {self.placement.shape} from {len(self.placement.modes)} modes in {dtype}"
             memory.require_memory(peak, f"{what} {made}")
@@ -256,7 +257,7 @@ class ProgramNetwork(Network):
 
     def generate_stepwise(self, params: Params) -> Array:
         """Make the weight with every operation recorded on the tape: the slow way, kept as a check."""
-        self.check_params(params)
+        self.require_memory(self.check_params(params), backward=True)
         return self._generate(params)
 
     def _generate(self, params: Params) -> Array:
@@ -264,7 +265,7 @@ class ProgramNetwork(Network):
 
     def forward_states(self, params: Params) -> dict[str, Array]:
         """Return the state after every step, by the step's name, each shaped by its indices."""
-        self.check_params(params)
+        self.require_memory(self.check_params(params), backward=True)
         dims = {step.name: step.out_dims for step in self.program.all_steps}
         return {name: ops.reshape(x, shape=dims[name]) for name, x in run_states(self.program, params).items()}
 
@@ -288,16 +289,21 @@ class ProgramNetwork(Network):
 
 @lru_cache(maxsize=256)
 def _peaks(network: Network, dtype: str) -> tuple[int, int]:
-    cost = network.cost(dtype)
-    return cost.peak_bytes_forward, cost.peak_bytes_backward
+    """Return the bytes held at once forward, and with the adjoint: states, parameters, gradients."""
+    cost, cores = network.cost(dtype), network.parameter_count * ITEM_BYTES[dtype]
+    return cost.peak_bytes_forward + cores, cost.peak_bytes_backward + 2 * cores
 
 
 def check_init(dtype: str, std: float | None) -> None:
     """Refuse a dtype or a standard deviation that parameters cannot be drawn with."""
     if dtype not in REAL:
         raise DTypeError(f"parameters are drawn in {' or '.join(REAL)}, got {dtype!r}")
-    if std is not None and not (np.isfinite(std) and std > 0):
-        raise SpecError(f"std must be positive and finite, got {std}")
+    if std is not None and not (_is_number(std) and 0 < std < np.inf):
+        raise SpecError(f"std must be positive and finite, got {std!r}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float, np.floating)) and not isinstance(value, bool)
 
 
 def _forward(xp: Any, *cores: Array, network: ProgramNetwork) -> tuple[Array, Any]:

@@ -44,10 +44,21 @@ def he_normal(shape: Shape, rng: np.random.Generator) -> Array:
 
 def pair(value: int | Pair, what: str, least: int) -> Pair:
     """Return ``value`` as (rows, columns), or raise SpecError."""
-    both = (value, value) if isinstance(value, int) else tuple(value)
-    if len(both) != 2 or any(isinstance(n, bool) or not isinstance(n, int) or n < least for n in both):
+    both = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
+    if len(both) != 2 or not all(_is_whole(n, least) for n in both):
         raise SpecError(f"{what} must be an integer >= {least} or a pair of them, got {value!r}")
     return (both[0], both[1])
+
+
+def _is_whole(value: object, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _require_sizes(layer: object, *names: str) -> None:
+    """Refuse a layer whose sizes are not integers >= 1, naming the size."""
+    for name in names:
+        if not _is_whole(getattr(layer, name), 1):
+            raise SpecError(f"{name} of {type(layer).__name__} must be an integer >= 1, got {getattr(layer, name)!r}")
 
 
 @dataclass(frozen=True)
@@ -57,6 +68,9 @@ class Linear:
     inputs: int
     outputs: int
     bias: bool = True
+
+    def __post_init__(self) -> None:
+        _require_sizes(self, "inputs", "outputs")
 
     @property
     def param_shapes(self) -> dict[str, Shape]:
@@ -92,7 +106,8 @@ class Conv2d:
     def __post_init__(self) -> None:
         for name, least in (("kernel", 1), ("stride", 1), ("padding", 0), ("dilation", 1)):
             object.__setattr__(self, name, pair(getattr(self, name), name, least))
-        if self.groups < 1 or self.in_channels % self.groups or self.out_channels % self.groups:
+        _require_sizes(self, "in_channels", "out_channels", "groups")
+        if self.in_channels % self.groups or self.out_channels % self.groups:
             raise SpecError(f"{self.groups} groups do not divide {self.in_channels} and {self.out_channels} channels")
 
     @property

@@ -2,6 +2,7 @@
 
 import os
 import re
+from decimal import Decimal
 from pathlib import Path
 
 from adntn_ref.errors import MemoryLimitError, SpecError
@@ -10,6 +11,7 @@ LIMIT_VARIABLE = "ADNTN_REF_MEMORY_LIMIT"
 SHARE_OF_FREE = 0.75
 
 _UNITS = {"": 1, "b": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40, "kb": 10**3, "mb": 10**6, "gb": 10**9}
+_UNITS["tb"] = 10**12
 
 
 def parse_bytes(text: str | int) -> int:
@@ -23,7 +25,7 @@ def parse_bytes(text: str | int) -> int:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", str(text))
     if match is None or match.group(2).lower() not in _UNITS:
         raise SpecError(f"cannot read {text!r} as an amount of memory; write 2GiB, 500MB or a number of bytes")
-    return int(float(match.group(1)) * _UNITS[match.group(2).lower()])
+    return min(int(Decimal(match.group(1)) * _UNITS[match.group(2).lower()]), 2**63)
 
 
 def free_bytes() -> int:
