@@ -14,6 +14,7 @@ import numpy as np
 
 from adntn_ref.compression.compress import Compressed, compress
 from adntn_ref.compression.train import Rates, TrainResult, train
+from adntn_ref.extras import need
 from adntn_ref.networks.base import Network
 from adntn_ref.networks.brickwall import BrickWall
 from adntn_ref.networks.shallow import MPO
@@ -79,10 +80,15 @@ def mpos(model: Sequential, plan: DemoPlan) -> dict[str, Network]:
 
 
 def run_demo(plan: DemoPlan, *, progress: bool = False) -> tuple[dict[str, Any], list[SeedRun]]:
-    """Run every seed of a plan and return the JSON-able results with the runs themselves."""
+    """Run every seed of a plan and return the JSON-able results with the runs themselves.
+
+    BLAS is held to one thread: on matrices this small a second one gains nothing, costs a great deal where another
+    process wants the core, and would make the bits depend on the number of cores.
+    """
     began = time.perf_counter()
     model = lenet5()
-    runs = [run_seed(model, mnist5k(seed=seed), plan, seed, progress) for seed in plan.seeds]
+    with need("threadpoolctl", "demo").threadpool_limits(limits=1, user_api="blas"):
+        runs = [run_seed(model, mnist5k(seed=seed), plan, seed, progress) for seed in plan.seeds]
     return summarise(model, plan, runs, time.perf_counter() - began), runs
 
 
