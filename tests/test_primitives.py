@@ -3,6 +3,8 @@
 from collections.abc import Callable
 
 import harness
+import harness_cases
+import harness_nn
 import numpy as np
 import pytest
 from harness import Case
@@ -14,7 +16,7 @@ from adntn_ref.ad.tape import FUNCTIONS
 from adntn_ref.errors import ArrayError, DTypeError, SpecError
 from adntn_ref.validation import complex_step_directional
 
-CASES = harness.all_cases()
+CASES = [*harness_cases.CASES, *harness_nn.CASES]
 EVERY = pytest.mark.parametrize("case", CASES, ids=str)
 
 
