@@ -239,7 +239,7 @@ class ProgramNetwork(Network):
         cores = draw_cores(self.core_shapes, vectors, np.random.default_rng(rng), start)
         if start == "calibrated_orthogonal":
             cores = calibrate(
-                self.program, cores, self.placement, default_std(self.placement.shape) if std is None else std
+                self.program, cores, self.placement, default_std(self.placement.shape) if std is None else float(std)
             )
         elif std is not None:
             raise SpecError(f"std goes with the calibrated start, not with start={start!r}")

@@ -28,19 +28,26 @@ Shapes = dict[str, tuple[int, ...]]
 class BrickWall(ProgramNetwork):
     """Brick-wall network.
 
-    Parameters
-    ----------
-    shape : shape of the weight
-    layers : M >= 1
-    modes : sizes of the modes, default twos; for ``layout="flat"``
-    activation : name of sigma, which acts after layers 0 .. M-2 and never after the last
-    boundary : ``"constant"`` start vectors (1, 0, ..., 0), or ``"trainable"`` ones called ``start{q}``
-    activation_every : ``"layer"`` as in the paper, or ``"column"``, after every column but the last of the network
-    layout, row_modes, col_modes : see :mod:`adntn_ref.program.modes`
-
     Cores are ``layer{m}.brick{q}`` on the modes (q, q+1), shape (d_q, d_{q+1}, d_q, d_{q+1}), outputs first. With the
     constant boundary only the slice ``A[:, :, 0, 0]`` of a first-column brick of layer 0 reaches the output; these are
     stored as that slice, of shape (d_q, d_{q+1}).
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Shape of the weight.
+    layers : int
+        M >= 1.
+    modes : tuple of int
+        Sizes of the modes, default twos; for ``layout="flat"``.
+    activation : str
+        Name of sigma, which acts after layers 0 .. M-2 and never after the last.
+    boundary : str
+        ``"constant"`` start vectors (1, 0, ..., 0), or ``"trainable"`` ones called ``start{q}``.
+    activation_every : str
+        ``"layer"`` as in the paper, or ``"column"``, after every column but the last of the network.
+    layout, row_modes, col_modes
+        Where the weight's entries stand; see :mod:`adntn_ref.program.modes`.
 
     Raises
     ------

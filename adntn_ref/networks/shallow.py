@@ -100,14 +100,17 @@ class MPO(Network):
         check_init(dtype, std)
         if start not in ("calibrated_orthogonal", "normal"):
             raise SpecError(f"an MPO starts as calibrated_orthogonal or normal, got {start!r}")
+        self.require_memory("float64", backward=False)
         generator = np.random.default_rng(rng)
         cores = {k: generator.standard_normal(shape) / np.sqrt(shape[0]) for k, shape in self.core_shapes.items()}
         if start == "calibrated_orthogonal":
             size = spread(self._generate(cores))
             if not np.isfinite(size) or size == 0:
                 raise StartError(f"the generated weight has standard deviation {size}")
-            factor = (default_std(self.shape) if std is None else std) / size
+            factor = (default_std(self.shape) if std is None else float(std)) / size
             cores = {name: core * factor ** (1 / len(cores)) for name, core in cores.items()}
+        elif std is not None:
+            raise SpecError(f"std goes with the calibrated start, not with start={start!r}")
         return {name: np.ascontiguousarray(core, dtype=dtype) for name, core in cores.items()}
 
     def _generate(self, params: Params) -> Array:

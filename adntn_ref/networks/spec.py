@@ -4,19 +4,20 @@ from collections.abc import Sequence
 from typing import Any
 
 from adntn_ref.errors import SpecError
-from adntn_ref.program.modes import Layout
+from adntn_ref.program.modes import Layout, as_positive, shown
 
 
 def positive_integer(value: object, what: str) -> int:
-    """Return ``value`` as an int >= 1, or raise SpecError naming ``what``."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < 1:
-        raise SpecError(f"{what} must be an integer >= 1, got {value!r}")
-    return int(value.__index__())
+    """Return ``value`` as an int from 1 to 2^64, or raise SpecError naming ``what``."""
+    number = as_positive(value)
+    if number is None:
+        raise SpecError(f"{what} must be an integer >= 1, at most 2^64, got {shown(value)}")
+    return number
 
 
 def chosen_of(allowed: Sequence[str], value: object, what: str) -> str:
     """Return ``value`` if it is among ``allowed``, or raise SpecError listing them."""
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise SpecError(f"{what} must be one of {', '.join(allowed)}, got {value!r}")
     return str(value)
 

@@ -13,9 +13,10 @@ The power of two is Qing et al.'s (arXiv 2305.06058); the padding and the other 
 """
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from math import prod
+from operator import index
 from typing import TypeVar
 
 from adntn_ref.ad import ops
@@ -24,6 +25,9 @@ from adntn_ref.errors import SpecError
 
 MAX_LENGTH = 1000
 """More sizes than this are refused before they are looked at."""
+
+MAX_ENTRIES = 2**64
+"""More weights, or more generated entries, than this are refused: no memory holds them."""
 
 T = TypeVar("T")
 
@@ -80,7 +84,10 @@ class Layout:
         if self.kind != "flat":
             state = ops.reshape(self._to_matrix(state), shape=(prod(self.row_modes), prod(self.col_modes)))
             rows, columns = matrix_shape(self.shape)
-            return ops.reshape(ops.getitem(state, index=(slice(rows), slice(columns))), shape=self.shape)
+            block = ops.getitem(state, index=(slice(rows), slice(columns)))
+            if columns < prod(self.col_modes):
+                block = ops.concatenate([block])  # a copy: contiguous, and no view that holds the padding in memory
+            return ops.reshape(block, shape=self.shape)
         if self.weights != self.generated:
             state = ops.getitem(state, index=slice(self.weights))
         return ops.reshape(state, shape=self.shape)
@@ -109,9 +116,7 @@ class Layout:
         return ops.scatter_add(flat, index=slice(self.weights), shape=(self.generated,))
 
     def _places(self) -> tuple[int, ...]:
-        """Return, for each row mode and then each column mode, its place among ``self.modes``."""
-        if self.kind == "axes":
-            return tuple(range(len(self.modes)))
+        """Return, for each row mode and then each column mode, its place among the interleaved ``self.modes``."""
         order = interleave(
             [("row", i) for i in range(len(self.row_modes))], [("column", i) for i in range(len(self.col_modes))]
         )
@@ -156,6 +161,7 @@ def resolve_layout(
         than two modes, or modes whose product is below the weight's size.
     """
     sizes = positive_integers(shape, "shape")
+    _require_possible(sizes, "shape")
     if kind not in LAYOUTS:
         raise SpecError(f"no layout is called {kind!r}; allowed: {', '.join(LAYOUTS)}")
     if kind == "flat":
@@ -176,24 +182,54 @@ def resolve_layout(
         layout = Layout(sizes, chosen, kind, row, column)
     if not 2 <= len(layout.modes) <= MAX_MODES:
         raise SpecError(f"a network needs 2 to {MAX_MODES} modes, got {len(layout.modes)}")
+    _require_possible(layout.modes, "modes")
     return layout
 
 
 def positive_integers(values: object, what: str) -> tuple[int, ...]:
-    """Return ``values`` as a tuple of integers >= 1, or raise SpecError naming ``what``."""
-    if not isinstance(values, Iterable) or isinstance(values, (str, bytes)):
-        raise SpecError(f"{what} must be a sequence of integers >= 1, got {values!r}")
+    """Return ``values`` as a tuple of integers from 1 to 2^64, or raise SpecError naming ``what``."""
+    unordered = isinstance(values, (str, bytes, Mapping, Set))
+    if unordered or not isinstance(values, Iterable) or getattr(values, "ndim", 1) == 0:
+        raise SpecError(f"{what} must be a sequence of integers >= 1, got {shown(values)}")
     given = tuple(itertools.islice(values, MAX_LENGTH + 1))
     if len(given) > MAX_LENGTH:
         raise SpecError(f"{what} must hold at most {MAX_LENGTH} integers")
-    numbers = []
-    for value in given:
-        if isinstance(value, bool) or not hasattr(value, "__index__") or int(value) < 1:
-            raise SpecError(f"{what} must hold integers >= 1, got {given!r}")
-        numbers.append(int(value))
+    numbers = [as_positive(value) for value in given]
+    if None in numbers:
+        raise SpecError(f"{what} must hold integers >= 1, at most 2^64, got {shown(given)}")
     if not numbers:
         raise SpecError(f"{what} must not be empty")
-    return tuple(numbers)
+    return tuple(number for number in numbers if number is not None)
+
+
+def as_positive(value: object) -> int | None:
+    """Return ``value`` as an int if it is an integer from 1 to 2^64, not a bool; else None."""
+    if isinstance(value, bool):
+        return None
+    try:
+        number = index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+    return number if 1 <= number <= MAX_ENTRIES else None
+
+
+def shown(value: object) -> str:
+    """Return ``value`` as a message shows it: its start where it is long. Python prints no integer of 5,000 digits."""
+    if isinstance(value, (tuple, list)) and len(value) > 20:
+        return f"{shown(value[:20])} and {len(value) - 20} more"
+    try:
+        text = repr(value)
+    except ValueError:
+        return f"a {type(value).__name__} too long to print"
+    return text if len(text) <= 200 else text[:200] + " ..."
+
+
+def _require_possible(sizes: tuple[int, ...], what: str) -> None:
+    total = 1
+    for size in sizes:  # stops early: the product of 1,000 large numbers takes long
+        total *= size
+        if total > MAX_ENTRIES:
+            raise SpecError(f"{what} {shown(sizes)} makes more than 2^64 numbers")
 
 
 def _require_room(modes: tuple[int, ...], count: int, what: str, of: str) -> None:

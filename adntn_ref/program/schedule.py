@@ -13,19 +13,24 @@ SCHEDULES = ("keep",)
 
 
 def run_forward(program: Program, cores: Cores) -> Array:
-    """Return the last state, shape (P,); earlier states are dropped as soon as they are used."""
-    x, _ = program.start.forward(cores)
+    """Return the last state, shape (P,); earlier states are dropped as soon as they are used.
+
+    Pass by pass, so that never more than two states are held, whatever the number of windows of a column.
+    """
+    x = program.start.forward(cores)[0]
     for step in program.steps:
-        x, _ = step.forward(cores, x)
+        for one_pass in step.passes(cores):
+            x = one_pass(x)
     return x
 
 
 def run_states(program: Program, cores: Cores) -> dict[str, Array]:
     """Return the state after the start and after each step, by the step's name, each of shape (P_step,)."""
-    x, _ = program.start.forward(cores)
+    x = program.start.forward(cores)[0]
     states = {program.start.name: x}
     for step in program.steps:
-        x, _ = step.forward(cores, x)
+        for one_pass in step.passes(cores):
+            x = one_pass(x)
         states[step.name] = x
     return states
 

@@ -31,7 +31,7 @@ def draw_cores(shapes: Shapes, vectors: set[str], rng: np.random.Generator, star
     SpecError
         For an unknown start.
     """
-    if start not in STARTS:
+    if not isinstance(start, str) or start not in STARTS:
         raise SpecError(f"no start is called {start!r}; allowed: {', '.join(STARTS)}")
     make = STARTS[start]
     return {name: make(rng.standard_normal(shape), name in vectors) for name, shape in shapes.items()}
@@ -98,7 +98,11 @@ def calibrate(program: Program, cores: Cores, layout: Layout, std: float) -> Cor
     last = program.steps[-1] if program.steps else program.start
     x: Array = None
     for step in program.all_steps:
-        x = step.forward(scaled, x)[0] if not isinstance(step, Product) else step.forward(scaled)[0]
+        if isinstance(step, Product):
+            x = step.forward(scaled)[0]
+        else:
+            for one_pass in step.passes(scaled):
+                x = one_pass(x)
         names = step.core_names
         if not names:
             continue

@@ -7,7 +7,9 @@ environments)``; ``kept`` is what the adjoint needs. Both are written in differe
 raw arrays and on tape variables.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -17,6 +19,7 @@ from adntn_ref.ad.arrays import Array
 from adntn_ref.program.windows import Window, window_environments, window_matrix, windows_of
 
 Cores = dict[str, Array]
+Pass = Callable[[Array], Array]
 
 
 @dataclass(frozen=True)
@@ -130,6 +133,10 @@ class Mix:
             x = window.apply(matrix, x)
         return x, kept
 
+    def passes(self, cores: Cores) -> list[Pass]:
+        """Return the functions of a state, one a window, that make the mixed state and keep nothing."""
+        return [partial(window.run, cores) for window in self.windows]
+
     def adjoint(self, cores: Cores, kept: list[tuple[Array, Array]], g: Array) -> tuple[Array, Cores]:
         """Return the cotangent of the input and the environments of the cores, shaped like the cores."""
         found: Cores = {}
@@ -166,6 +173,10 @@ class Activate:
         """Return sigma(x), and both for the adjoint."""
         y = self.activation.sigma(x)
         return y, (x, y)
+
+    def passes(self, cores: Cores) -> list[Pass]:
+        """Return sigma, as the one function of a state that makes the next and keeps nothing."""
+        return [self.activation.sigma]
 
     def adjoint(self, cores: Cores, kept: tuple[Array, Array], g: Array) -> tuple[Array, Cores]:
         """Return the pre-activation adjoint."""

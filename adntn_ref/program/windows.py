@@ -36,11 +36,18 @@ class Window:
             return (x.reshape(self.left, self.size) @ matrix.T).reshape(-1)
         return (matrix @ x.reshape(self.left, self.size, self.right)).reshape(-1)
 
+    def run(self, cores: dict[str, Array], x: Array) -> Array:
+        """Return the state ``x`` with this window's cores applied, flat."""
+        return self.apply(window_matrix(self, cores, x), x)
+
     def environment(self, g: Array, x: Array) -> Array:
         """Return ``E[a, c] = sum_{L,R} G[L, a, R] X[L, c, R]``, shape (size, size)."""
         if self.right == 1:
             return g.reshape(self.left, self.size).T @ x.reshape(self.left, self.size)
         cube = (self.left, self.size, self.right)
+        if self.size > 2 * self.right:  # the parts would take more memory than two states
+            rows = g.reshape(cube).transpose(1, 0, 2).reshape(self.size, -1)
+            return rows @ x.reshape(cube).transpose(0, 2, 1).reshape(-1, self.size)
         parts = g.reshape(cube) @ x.reshape(cube).transpose(0, 2, 1)
         # Summed in two stages: in float32 one long sum over L loses digits.
         stages = (self.left // self.stage, self.stage, self.size, self.size)
@@ -109,11 +116,11 @@ def window_environments(window: Window, cores: dict[str, Array], environment: Ar
         before = prod(n for _, n in window.factors[:k])
         after = window.size // (before * size)
         e = environment
-        if before > 1:
+        if k > 0:  # not before > 1: a core on two modes of size 1 is a factor too
             e = _trace_with(
                 e.reshape(before, size * after, before, size * after).transpose(1, 3, 0, 2), _kron(mats[:k])
             )
-        if after > 1:
+        if k + 1 < len(mats):
             e = _trace_with(e.reshape(size, after, size, after).transpose(0, 2, 1, 3), _kron(mats[k + 1 :]))
         found[name] = e.reshape(cores[name].shape)
     return found
