@@ -144,8 +144,7 @@ def test_results_are_contiguous_and_own_kind(case: Case) -> None:
     assert type(weight) is np.ndarray
     assert weight.flags.c_contiguous
     assert net.generate(params).flags.c_contiguous
-    if isinstance(net, ar.BrickWall):  # an MPO's gradients are the tape's, which may be transposed views
-        assert all(x.flags.c_contiguous for x in pullback(g).values())
+    assert all(x.flags.c_contiguous for x in pullback(g).values())
 
 
 @MANY
@@ -204,3 +203,19 @@ def test_oracle_refuses_large_and_unknown() -> None:
         dense.vjp({"network": "mera", "shape": [4], "layers": 1}, {}, np.ones(4))
     with pytest.raises(ValueError, match="state"):
         dense.states({"network": "mpo", "shape": [4, 4], "chi": 1}, {})
+
+
+@pytest.mark.parametrize(
+    "net", [ar.BrickWall((2, 2), layers=1), ar.BrickWall((1, 2), layers=1, modes=(1, 2, 2))], ids=str
+)
+def test_weights_and_gradients_are_no_views(net: ar.BrickWall) -> None:
+    """Nobody who changes a weight or a gradient in place may change parameters or a cotangent."""
+    params = net.init(0)
+    weight, pullback = net.vjp(params)
+    cotangent = np.ones(net.shape)
+    for gradient in pullback(cotangent).values():
+        assert gradient.flags.c_contiguous
+        assert not np.shares_memory(gradient, cotangent)
+    for core in params.values():
+        assert not np.shares_memory(net.generate(params), core)
+        assert not np.shares_memory(weight, core)

@@ -173,7 +173,7 @@ def test_a_dead_network_is_refused() -> None:
 def test_a_sigma_that_kills_or_overflows(monkeypatch: pytest.MonkeyPatch, value: float) -> None:
     dead = replace(activations.get_activation("tanh"), name="dead", sigma=lambda z: z * 0 + value)
     monkeypatch.setitem(activations.ACTIVATIONS, "dead", dead)
-    with np.errstate(invalid="ignore"), pytest.raises(StartError, match="no start keeps it alive"):
+    with np.errstate(invalid="ignore"), pytest.raises(StartError, match="no scale of this seed's cores keeps it alive"):
         ar.BrickWall((9, 9), layers=2, activation="dead").init()
 
 

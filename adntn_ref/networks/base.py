@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from adntn_ref.ad import ops
-from adntn_ref.ad.arrays import COMPLEX, REAL, Array, dtype_name, is_array
+from adntn_ref.ad.arrays import COMPLEX, REAL, Array, dtype_name, is_array, namespace
 from adntn_ref.ad.tape import Primitive, Var, is_raw, stop_gradient
 from adntn_ref.ad.transforms import vjp as tape_vjp
 from adntn_ref.errors import ArrayError, DTypeError, ParameterError, SpecError
@@ -142,7 +142,7 @@ class Network(ABC):
         """
         dtype = self.check_params(params)
         self.require_memory(dtype, backward=not is_raw(*params.values()))
-        return self._generate(params)
+        return _own(self._generate(params))
 
     def vjp(self, params: Params) -> tuple[Array, Pullback]:
         """Return the weight and the function that carries its cotangent to the cores.
@@ -159,10 +159,9 @@ class Network(ABC):
 
         def pullback(cotangent: Array) -> Params:
             self._check_cotangent(cotangent, dtype)
-            found: Params = pull(cotangent)[0]
-            return found
+            return {name: _own(g) for name, g in pull(cotangent)[0].items()}
 
-        return weight, pullback
+        return _own(weight), pullback
 
     def require_memory(self, dtype: str, backward: bool) -> None:
         """Refuse a run above the memory limit, before anything is allocated; small ones pass unless a limit is set.
@@ -185,6 +184,11 @@ class Network(ABC):
         if dtype_name(stop_gradient(cotangent)) != dtype:
             got = dtype_name(stop_gradient(cotangent))
             raise DTypeError(f"the cotangent has dtype {got}, the weight {dtype}; cast it where you mean to")
+
+
+def _own(g: Array) -> Array:
+    """Return a weight or a gradient in C order; a tape variable as it is."""
+    return g if isinstance(g, Var) else namespace(g).ascontiguousarray(g)
 
 
 def _names_differ(given: set[str], wanted: set[str]) -> str:
@@ -251,7 +255,7 @@ class ProgramNetwork(Network):
         names = list(self.core_shapes)
         if is_raw(*params.values()):
             self.require_memory(dtype, backward=False)
-            return self._generate(params)
+            return _own(self._generate(params))
         self.require_memory(dtype, backward=True)
         return network_weight(*(params[name] for name in names), network=self)
 
@@ -278,9 +282,9 @@ class ProgramNetwork(Network):
         def pullback(cotangent: Array) -> Params:
             self._check_cotangent(cotangent, dtype)
             found = run_adjoint(self.program, params, record, self.placement.embed(cotangent))
-            return {name: found[name] for name in self.core_shapes}
+            return {name: _own(found[name]) for name in self.core_shapes}
 
-        return self.placement.extract(state), pullback
+        return _own(self.placement.extract(state)), pullback
 
     def cost(self, dtype: str = "float32", schedule: str = "keep") -> Cost:
         """Count operations, bytes moved and bytes held, forward and backward, without running anything."""

@@ -109,7 +109,10 @@ def calibrate(program: Program, cores: Cores, layout: Layout, std: float) -> Cor
         weight = layout.extract(x) if step is last else x
         size = spread(weight) if step is last else _root_mean_square(weight)
         if not np.isfinite(size) or size == 0:
-            raise StartError(f"the state after {step.name} has size {size} whatever its scale: no start keeps it alive")
+            raise StartError(
+                f"the state after {step.name} has size {size}, and no scale of this seed's cores keeps it alive;"
+                " try another seed, more modes, or an activation other than relu"
+            )
         factor = (std if step is last else 1.0) / size
         for name in names:
             scaled[name] = scaled[name] * abs(factor) ** (1 / len(names))

@@ -57,7 +57,8 @@ class Product:
         vectors = [
             cores[f.name].reshape(-1) if f.name is not None else ops.unit_vector(f.dims[0], like) for f in self.factors
         ]
-        state = vectors[-1]
+        # A single factor is copied: a state is never a view of the parameters.
+        state = vectors[-1] if len(vectors) > 1 else ops.concatenate(vectors)
         for vector in reversed(vectors[:-1]):
             state = _outer(vector, state)
         return state, vectors
@@ -73,7 +74,7 @@ class Product:
             size = prod(factor.dims)
             last = k == len(self.factors) - 1
             if factor.name is not None:
-                mine = g if last else g.reshape(size, -1) @ behind[-1 - k]
+                mine = ops.concatenate([g]) if last else g.reshape(size, -1) @ behind[-1 - k]
                 found[factor.name] = mine.reshape(factor.dims)
             if not last:
                 g = vectors[k] @ g.reshape(size, -1)
