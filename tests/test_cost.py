@@ -65,7 +65,7 @@ def window_products(step: Mix, x: Any, g: Any) -> None:
     """The products of the adjoint that grow with the state; splitting a window among its cores does not."""
     for window in step.windows:
         window.environment(g, x)
-        window.apply(np.eye(window.size).view(Counted), g)
+        window.apply(np.eye(window.inputs).view(Counted), g)
 
 
 @given(networks())
@@ -158,7 +158,7 @@ def peak(run: Any) -> int:
 
 def test_windows_take_part_in_the_count() -> None:
     step = Mix("column", (2,) * 6, ((0, "a"), (2, "b"), (4, "c")))
-    assert [window.size for window in step.windows] == [4, 16]
+    assert [window.inputs for window in step.windows] == [16, 4]
     assert step.flops() == (2 * (4 + 16) * 64, 4 * (4 + 16) * 64)
     assert all(isinstance(window, Window) for window in step.windows)
     assert Activate("sigma", (2, 2), ar.ad.activations.get_activation("relu")).core_names == ()

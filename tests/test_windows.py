@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import adntn_ref as ar
-from adntn_ref.program.steps import Factor, Mix, Product
-from adntn_ref.program.windows import LARGEST, Window, windows_of
+from adntn_ref.program.steps import Expand, Factor, Mix, Product
+from adntn_ref.program.windows import LARGEST, Block, Window
 
 Column = tuple[tuple[int, ...], tuple[tuple[int, str], ...]]
 
@@ -93,24 +93,78 @@ def test_column_against_einsum(column: Column, dtype: str, seed: int) -> None:
 @given(columns())
 def test_windows_cover_the_column(column: Column) -> None:
     dims, pairs = column
-    windows = windows_of(dims, pairs)
-    names = [name for window in windows for name, _ in window.factors if name is not None]
+    windows = Mix("column", dims, pairs).windows
+    names = [block.name for window in reversed(windows) for block in window.blocks if block.name is not None]
     assert names == [name for _, name in pairs]
-    assert [window.left for window in windows] == sorted(window.left for window in windows)
+    assert [window.left for window in windows] == sorted((window.left for window in windows), reverse=True)
     for window in windows:
-        assert window.left * window.size * window.right == prod(dims)
-        assert window.size == prod(size for _, size in window.factors)
-        assert window.factors[0][0] is not None
-        assert window.size <= LARGEST or sum(name is not None for name, _ in window.factors) == 1
+        size = window.inputs
+        assert window.outputs == size == prod(block.inputs for block in window.blocks)
+        assert window.left * size * window.right == prod(dims)
+        assert window.blocks[0].name is not None
+        assert size <= LARGEST or sum(block.name is not None for block in window.blocks) == 1
         assert window.left % window.stage == 0
         assert window.stage**2 <= window.left
 
 
 def test_windows_of_a_binary_column() -> None:
     pairs = tuple((q, f"a{q}") for q in range(0, 10, 2))
-    assert [(w.left, w.size, w.right) for w in windows_of((2,) * 10, pairs)] == [(1, 4, 256), (4, 16, 16), (64, 16, 1)]
-    behind = windows_of((2,) * 4, ((0, "a"),))
-    assert [(w.left, w.size, w.right, w.factors) for w in behind] == [(1, 16, 1, (("a", 4), (None, 2), (None, 2)))]
+    windows = Mix("column", (2,) * 10, pairs).windows
+    assert [(w.left, w.inputs, w.right) for w in windows] == [(64, 16, 1), (4, 16, 16), (1, 4, 256)]
+    (behind,) = Mix("column", (2,) * 4, ((0, "a"),)).windows
+    assert (behind.left, behind.right) == (1, 1)
+    assert behind.blocks == (Block("a", 4, 4), Block(None, 2, 2), Block(None, 2, 2))
+
+
+@st.composite
+def expansions(draw: st.DrawFn) -> Expand:
+    """Draw index sizes and which of them are expanded into what."""
+    dims = draw(st.lists(st.integers(1, 4), min_size=1, max_size=5))
+    chosen = sorted(draw(st.sets(st.integers(0, len(dims) - 1), min_size=1)))
+    sizes = st.tuples(st.integers(1, 3), st.integers(1, 3))
+    return Expand("expand", tuple(dims), tuple((p, f"w{p}", draw(sizes)) for p in chosen))
+
+
+@settings(max_examples=2 * settings().max_examples)
+@given(expansions(), st.sampled_from(["float64", "complex128"]), st.integers(0, 99))
+def test_expansion_against_kronecker(step: Expand, dtype: str, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    into = {p: pair for p, _, pair in step.at}
+    cores = {name: normal(rng, (*into[p], step.dims[p]), dtype) for p, name, _ in step.at}
+
+    def dense(cores: dict[str, np.ndarray]) -> np.ndarray:
+        whole = np.ones((1, 1))
+        for p, d in enumerate(step.dims):
+            whole = np.kron(whole, cores[f"w{p}"].reshape(-1, d) if p in into else np.eye(d))
+        return whole
+
+    x, g = normal(rng, (prod(step.dims),), dtype), normal(rng, (prod(step.out_dims),), dtype)
+    y, kept = step.forward(cores, x)
+    near(y, dense(cores) @ x, 1.0, 1e-12)
+    gx, found = step.adjoint(cores, kept, g)
+    near(gx, dense(cores).conj().T @ g, 1.0, 1e-12)
+    for name, core in cores.items():
+        units = np.eye(core.size).reshape(-1, *core.shape)
+        expected = [np.vdot(dense({**cores, name: unit}) @ x, g) for unit in units]
+        near(found[name], np.reshape(expected, core.shape), float(np.linalg.norm(g)), 1e-11)
+    assert sum(2 * w.outputs * w.inputs * w.left * w.right for w in step.windows) == step.flops()[0]
+
+
+@given(st.lists(st.integers(1, 4), min_size=3, max_size=5), st.integers(0, 99))
+def test_the_periodic_pair_against_einsum(dims: list[int], seed: int) -> None:
+    """The core's left index is the last index of the state, its right index the first."""
+    rng = np.random.default_rng(seed)
+    n = len(dims)
+    core = normal(rng, (dims[-1], dims[0]) * 2, "complex128")
+    step = Mix("column", tuple(dims), ((n - 1, "a"),))
+    x, g = normal(rng, (2, prod(dims)), "complex128")
+    output = [n + 1, *range(1, n - 1), n]
+    y, kept = step.forward({"a": core}, x)
+    near(y, np.einsum(core, [n, n + 1, n - 1, 0], x.reshape(dims), range(n), output).reshape(-1), 1.0, 1e-12)
+    gx, found = step.adjoint({"a": core}, kept, g)
+    near(gx, np.einsum(core.conj(), [n - 1, 0, n, n + 1], g.reshape(dims), range(n), output).reshape(-1), 1.0, 1e-12)
+    expected = np.einsum(g.reshape(dims), output, x.reshape(dims).conj(), range(n), [n, n + 1, n - 1, 0])
+    near(found["a"], expected, float(np.linalg.norm(g) * np.linalg.norm(x)), 1e-12)
 
 
 def test_cores_on_modes_of_size_one_are_factors() -> None:
@@ -131,7 +185,7 @@ def test_cores_on_modes_of_size_one_are_factors() -> None:
 
 @pytest.mark.parametrize(("left", "size", "right"), [(6, 4, 16), (7, 6, 3), (1, 9, 2), (5, 2, 1), (64, 32, 16)])
 def test_both_ways_to_an_environment(left: int, size: int, right: int) -> None:
-    window = Window(left, size, right, (("a", size),))
+    window = Window(left, right, (Block("a", size, size),))
     rng = np.random.default_rng(0)
     g, x = rng.standard_normal((2, left * size * right))
     expected = np.einsum("lar,lcr->ac", g.reshape(left, size, right), x.reshape(left, size, right))
@@ -139,7 +193,7 @@ def test_both_ways_to_an_environment(left: int, size: int, right: int) -> None:
 
 
 def test_single_precision_sums_keep_their_digits() -> None:
-    window = Window(2**14, 4, 16, (("a", 4),))
+    window = Window(2**14, 16, (Block("a", 4, 4),))
     rng = np.random.default_rng(0)
     g, x = rng.uniform(0.5, 1.5, (2, 2**20)).astype("float32")
     exact = window.environment(g.astype("float64"), x.astype("float64"))

@@ -7,7 +7,7 @@ from typing import Any
 from adntn_ref.ad.arrays import COMPLEX, REAL
 from adntn_ref.errors import DTypeError, SpecError
 from adntn_ref.program.schedule import SCHEDULES
-from adntn_ref.program.steps import Activate, Mix, Program
+from adntn_ref.program.steps import Program, Step
 
 ITEM_BYTES = {"float32": 4, "float64": 8, "complex64": 8, "complex128": 16}
 
@@ -71,7 +71,6 @@ def program_cost(program: Program, parameters: int, weights: int, dtype: str, sc
     factor = 4 if dtype in COMPLEX else 1
     steps = [_start_cost(program, item, factor)]
     steps += [_step_cost(step, item, factor) for step in program.steps]
-    pairs = zip([0, *(s.state_bytes for s in steps)], (s.state_bytes for s in steps), strict=False)
     largest = max(s.state_bytes for s in steps)
     return Cost(
         dtype=dtype,
@@ -82,7 +81,7 @@ def program_cost(program: Program, parameters: int, weights: int, dtype: str, sc
         flops_backward=sum(s.flops_backward for s in steps),
         bytes_forward=sum(s.bytes_forward for s in steps),
         bytes_backward=sum(s.bytes_backward for s in steps),
-        peak_bytes_forward=max(before + after for before, after in pairs),
+        peak_bytes_forward=_peak_forward(program, item),
         peak_bytes_backward=sum(s.kept_bytes for s in steps) + steps[-1].state_bytes + 2 * largest,
         largest_state_bytes=largest,
         steps=tuple(steps),
@@ -95,11 +94,15 @@ def _start_cost(program: Program, item: int, factor: int) -> StepCost:
     return StepCost(program.start.name, factor * forward, factor * backward, 2 * state, 3 * state, state, 0)
 
 
-def _step_cost(step: Mix | Activate, item: int, factor: int) -> StepCost:
+def _step_cost(step: Step, item: int, factor: int) -> StepCost:
     forward, backward = step.flops()
-    state = prod(step.out_dims) * item
-    passes = len(step.windows) if isinstance(step, Mix) else 1
-    # A window reads and writes the state once; its adjoint reads x and g for the environment and g again for gx.
-    return StepCost(
-        step.name, factor * forward, factor * backward, 2 * passes * state, 4 * passes * state, state, passes * state
-    )
+    # A pass reads one state and writes the next; its adjoint reads both for the environment, and again for gx.
+    moved = sum(before + after for before, after in step.sizes()) * item
+    kept = sum(before for before, _ in step.sizes()) * item
+    return StepCost(step.name, factor * forward, factor * backward, moved, 2 * moved, prod(step.out_dims) * item, kept)
+
+
+def _peak_forward(program: Program, item: int) -> int:
+    """Return the bytes of the two states of the worst pass, or of the start where there is nothing else."""
+    sizes = [sum(pair) for step in program.steps for pair in step.sizes()]
+    return max([prod(program.start.out_dims), *sizes]) * item

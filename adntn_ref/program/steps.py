@@ -16,7 +16,7 @@ from typing import Any
 from adntn_ref.ad import ops
 from adntn_ref.ad.activations import Activation
 from adntn_ref.ad.arrays import Array
-from adntn_ref.program.windows import Window, window_environments, window_matrix, windows_of
+from adntn_ref.program.windows import Block, Window, WrapWindow, window_environments, window_matrix, windows_of
 
 Cores = dict[str, Array]
 Pass = Callable[[Array], Array]
@@ -95,38 +95,18 @@ def _outer(a: Array, b: Array) -> Array:
     return (a.reshape(-1, 1) * b.reshape(1, -1)).reshape(-1)
 
 
-@dataclass(frozen=True)
-class Mix:
-    """A column: cores that mix disjoint pairs of neighbouring indices.
+class _Linear:
+    """What mixing and expanding share: both are a Kronecker product of cores, run window by window."""
 
-    For one pair (q, q+1), ``Y[.., a, b, ..] = sum_{c,e} A[a,b,c,e] X[.., c, e, ..]``;
-    adjoint ``Gx[.., c, e, ..] = sum_{a,b} conj(A[a,b,c,e]) G[.., a, b, ..]``;
-    environment ``dA[a,b,c,e] = sum_{others} G[.., a, b, ..] conj(X[.., c, e, ..])`` with X after the other cores.
-
-    Neighbouring cores are multiplied into one small matrix (a window of at most 32 entries a side) and applied
-    together: fewer passes over the state, and larger matrix products; see :mod:`adntn_ref.program.windows`.
-    """
-
-    name: str
-    dims: tuple[int, ...]
-    pairs: tuple[tuple[int, str], ...]
-    windows: tuple[Window, ...] = field(init=False, compare=False, repr=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "windows", windows_of(self.dims, self.pairs))
-
-    @property
-    def out_dims(self) -> tuple[int, ...]:
-        """The sizes of the state's indices: a mixing changes none."""
-        return self.dims
+    windows: tuple[Window, ...]
 
     @property
     def core_names(self) -> tuple[str, ...]:
         """The cores this step reads."""
-        return tuple(name for _, name in self.pairs)
+        return tuple(block.name for window in self.windows for block in window.blocks if block.name is not None)
 
     def forward(self, cores: Cores, x: Array) -> tuple[Array, list[tuple[Array, Array]]]:
-        """Return the mixed state, and for each window its matrix and what it was applied to."""
+        """Return the next state, and for each window its matrix and what it was applied to."""
         kept = []
         for window in self.windows:
             matrix = window_matrix(window, cores, x)
@@ -135,7 +115,7 @@ class Mix:
         return x, kept
 
     def passes(self, cores: Cores) -> list[Pass]:
-        """Return the functions of a state, one a window, that make the mixed state and keep nothing."""
+        """Return the functions of a state, one a window, that make the next state and keep nothing."""
         return [partial(window.run, cores) for window in self.windows]
 
     def adjoint(self, cores: Cores, kept: list[tuple[Array, Array]], g: Array) -> tuple[Array, Cores]:
@@ -148,8 +128,80 @@ class Mix:
 
     def flops(self) -> tuple[int, int]:
         """Return multiplications and additions of the matrix products, forward and adjoint."""
-        forward = sum(2 * window.size * prod(self.dims) for window in self.windows)
+        forward = sum(2 * w.outputs * w.inputs * w.left * w.right for w in self.windows)
         return forward, 2 * forward
+
+    def sizes(self) -> list[tuple[int, int]]:
+        """Return the entries of the state before and after each window."""
+        return [(w.left * w.inputs * w.right, w.left * w.outputs * w.right) for w in self.windows]
+
+
+@dataclass(frozen=True)
+class Mix(_Linear):
+    """A column: cores that mix disjoint pairs of neighbouring indices.
+
+    For one pair (q, q+1), ``Y[.., a, b, ..] = sum_{c,e} A[a,b,c,e] X[.., c, e, ..]``;
+    adjoint ``Gx[.., c, e, ..] = sum_{a,b} conj(A[a,b,c,e]) G[.., a, b, ..]``;
+    environment ``dA[a,b,c,e] = sum_{others} G[.., a, b, ..] conj(X[.., c, e, ..])`` with X after the other cores.
+
+    ``pairs`` are (q, core name); q = n - 1 for n indices is the pair (last, first), applied after all others.
+
+    Neighbouring cores are multiplied into one small matrix (a window of at most 32 entries a side) and applied
+    together: fewer passes over the state, and larger matrix products; see :mod:`adntn_ref.program.windows`.
+    """
+
+    name: str
+    dims: tuple[int, ...]
+    pairs: tuple[tuple[int, str], ...]
+    windows: tuple[Window, ...] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        dims, wrapped = self.dims, len(self.dims) - 1
+        at = {q: name for q, name in self.pairs if q != wrapped}
+        blocks, q = [], 0
+        while q < len(dims):
+            size = dims[q] * dims[q + 1] if q in at else dims[q]
+            blocks.append(Block(at.get(q), size, size))
+            q += 2 if q in at else 1
+        windows = windows_of(blocks)
+        for q, name in self.pairs:
+            if q == wrapped:
+                side = dims[-1] * dims[0]
+                windows += (WrapWindow(1, prod(dims) // side, (Block(name, side, side),), last=dims[-1]),)
+        object.__setattr__(self, "windows", windows)
+
+    @property
+    def out_dims(self) -> tuple[int, ...]:
+        """The sizes of the state's indices: a mixing changes none."""
+        return self.dims
+
+
+@dataclass(frozen=True)
+class Expand(_Linear):
+    """Expansion of a set of indices, each into two.
+
+    For an index p of size chi, ``Y[.., l, r, ..] = sum_p W[l,r,p] X[.., p, ..]``;
+    adjoint ``Gx[.., p, ..] = sum_{l,r} conj(W[l,r,p]) G[.., l, r, ..]``;
+    environment ``dW[l,r,p] = sum_{others} G[.., l, r, ..] conj(X[.., p, ..])`` with X after the other cores.
+
+    ``at`` are (position, core name, (chi_l, chi_r)); ``dims`` the sizes before the step.
+    """
+
+    name: str
+    dims: tuple[int, ...]
+    at: tuple[tuple[int, str, tuple[int, int]], ...]
+    windows: tuple[Window, ...] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        cores = {p: (name, l * r) for p, name, (l, r) in self.at}
+        blocks = [Block(*cores[p], d) if p in cores else Block(None, d, d) for p, d in enumerate(self.dims)]
+        object.__setattr__(self, "windows", windows_of(blocks))
+
+    @property
+    def out_dims(self) -> tuple[int, ...]:
+        """The sizes of the state's indices after the step."""
+        into = {p: pair for p, _, pair in self.at}
+        return tuple(n for p, d in enumerate(self.dims) for n in into.get(p, (d,)))
 
 
 @dataclass(frozen=True)
@@ -188,8 +240,12 @@ class Activate:
         """Return one operation an entry forward, two adjoint (sigma' and the product)."""
         return prod(self.dims), 2 * prod(self.dims)
 
+    def sizes(self) -> list[tuple[int, int]]:
+        """Return the entries of the state before and after."""
+        return [(prod(self.dims), prod(self.dims))]
 
-Step = Mix | Activate
+
+Step = Mix | Expand | Activate
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,19 @@
+"""The tree tensor network as a weight generator (arXiv 2606.00130)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from adntn_ref.networks.tree import TreeNetwork
+
+
+@dataclass(frozen=True)
+class TTN(TreeNetwork):
+    """Binary tree without mixing; see :class:`~adntn_ref.networks.tree.TreeNetwork`.
+
+    Examples
+    --------
+    >>> TTN((2**12, 2**12), chi=2).parameter_count
+    180
+    """
+
+    NAME: ClassVar[str] = "ttn"
