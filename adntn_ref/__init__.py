@@ -31,15 +31,18 @@ from adntn_ref.compression.fit import FitResult, fit, relative_error
 from adntn_ref.compression.train import Rates, TrainResult, train
 from adntn_ref.compression.training import Training, minimise
 from adntn_ref.errors import AdntnError
-from adntn_ref.networks import MPO, NETWORKS, BrickWall, Network, from_spec
+from adntn_ref.networks import ATTN, MERA, MPO, NETWORKS, TTN, BrickWall, Network, from_spec
 from adntn_ref.nn import data
 from adntn_ref.nn.layers import Activation, AvgPool, Conv2d, Flatten, Linear, MaxPool
 from adntn_ref.nn.models import Generated, Sequential, accuracy, fc2, lenet5
 from adntn_ref.program.cost import Cost
 
 __all__ = [
+    "ATTN",
+    "MERA",
     "MPO",
     "NETWORKS",
+    "TTN",
     "Activation",
     "AdntnError",
     "AvgPool",

@@ -3,13 +3,20 @@
 from typing import Any
 
 from adntn_ref.errors import SpecError
+from adntn_ref.networks.attn import ATTN
 from adntn_ref.networks.base import Network
 from adntn_ref.networks.brickwall import BrickWall
+from adntn_ref.networks.mera import MERA
 from adntn_ref.networks.shallow import MPO
+from adntn_ref.networks.ttn import TTN
 
 LAYOUT_KEYS = ("layout", "row_modes", "col_modes")
+TREE_KEYS = ("shape", "chi", "modes", "activation", "activation_site", *LAYOUT_KEYS)
 NETWORKS: dict[str, tuple[type[Network], tuple[str, ...]]] = {
     "brickwall": (BrickWall, ("shape", "layers", "modes", "activation", "boundary", "activation_every", *LAYOUT_KEYS)),
+    "ttn": (TTN, TREE_KEYS),
+    "attn": (ATTN, TREE_KEYS),
+    "mera": (MERA, (*TREE_KEYS, "periodic")),
     "mpo": (MPO, ("shape", "chi", "row_modes", "col_modes")),
 }
 """Network name -> (class, the entries its specification may have)."""
