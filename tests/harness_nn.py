@@ -8,7 +8,7 @@ from harness import Case, In
 from adntn_ref import ad
 from adntn_ref.ad import convolution, nn_ops
 from adntn_ref.networks import BrickWall, ProgramNetwork
-from adntn_ref.networks.base import network_weight
+from adntn_ref.networks.programmed import network_weight
 
 GEOMETRIES: list[tuple[str, dict[str, Any], tuple[int, ...], tuple[int, ...]]] = [
     ("plain", {}, (1, 2, 3, 4), (2, 2, 2, 2)),

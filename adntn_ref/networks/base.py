@@ -9,17 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from adntn_ref.ad import ops
 from adntn_ref.ad.arrays import COMPLEX, REAL, Array, dtype_name, is_array, namespace
-from adntn_ref.ad.tape import Primitive, Var, is_raw, stop_gradient
+from adntn_ref.ad.tape import Var, is_raw, stop_gradient
 from adntn_ref.ad.transforms import vjp as tape_vjp
 from adntn_ref.errors import ArrayError, DTypeError, ParameterError, SpecError
 from adntn_ref.program import memory
-from adntn_ref.program.cost import ITEM_BYTES, Cost, program_cost
+from adntn_ref.program.cost import ITEM_BYTES, Cost
 from adntn_ref.program.modes import Layout
-from adntn_ref.program.schedule import run_adjoint, run_forward, run_keeping, run_states
-from adntn_ref.program.starts import calibrate, default_std, draw_cores
-from adntn_ref.program.steps import Activate, Program
 
 SMALL_BYTES = 2**26
 """Networks below this size are run without asking the system how much memory is free."""
@@ -142,7 +138,7 @@ class Network(ABC):
         """
         dtype = self.check_params(params)
         self.require_memory(dtype, backward=not is_raw(*params.values()))
-        return _own(self._generate(params))
+        return own(self._generate(params))
 
     def vjp(self, params: Params) -> tuple[Array, Pullback]:
         """Return the weight and the function that carries its cotangent to the cores.
@@ -159,9 +155,9 @@ class Network(ABC):
 
         def pullback(cotangent: Array) -> Params:
             self._check_cotangent(cotangent, dtype)
-            return {name: _own(g) for name, g in pull(cotangent)[0].items()}
+            return {name: own(g) for name, g in pull(cotangent)[0].items()}
 
-        return _own(weight), pullback
+        return own(weight), pullback
 
     def require_memory(self, dtype: str, backward: bool) -> None:
         """Refuse a run above the memory limit, before anything is allocated; small ones pass unless a limit is set.
@@ -186,7 +182,7 @@ class Network(ABC):
             raise DTypeError(f"the cotangent has dtype {got}, the weight {dtype}; cast it where you mean to")
 
 
-def _own(g: Array) -> Array:
+def own(g: Array) -> Array:
     """Return a weight or a gradient in C order; a tape variable as it is."""
     return g if isinstance(g, Var) else namespace(g).ascontiguousarray(g)
 
@@ -198,97 +194,6 @@ def _names_differ(given: set[str], wanted: set[str]) -> str:
     if extra := sorted(str(name) for name in given - wanted):
         parts.append(f"cores it has not: {', '.join(extra[:5])}" + (f" and {len(extra) - 5} more" * (len(extra) > 5)))
     return "; ".join(parts)
-
-
-class ProgramNetwork(Network):
-    """A network that is a program of steps, with closed-form adjoints.
-
-    On the tape it is one primitive whose rule is the closed-form adjoint; ``generate_stepwise`` records every step
-    instead, slower and equal.
-    """
-
-    activation: str
-
-    @property
-    @abstractmethod
-    def _built(self) -> tuple[Program, dict[str, tuple[int, ...]]]:
-        """The program and the core shapes; built once a specification."""
-
-    @property
-    def program(self) -> Program:
-        """The start and the list of steps."""
-        return self._built[0]
-
-    @property
-    def core_shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shape of every core by name, in the order in which they are drawn and stored."""
-        return dict(self._built[1])
-
-    @property
-    def linear(self) -> bool:
-        """Whether no activation stands between the steps, so that the weight is linear in every core."""
-        return not any(isinstance(step, Activate) for step in self.program.steps) or self.activation == "identity"
-
-    def init(
-        self,
-        rng: int | np.random.Generator = 0,
-        dtype: str = "float64",
-        std: float | None = None,
-        start: str = "calibrated_orthogonal",
-    ) -> Params:
-        """Draw parameters on the host; see :meth:`Network.init` and :mod:`adntn_ref.program.starts`."""
-        check_init(dtype, std)
-        self.require_memory("float64", backward=False)
-        vectors = set(self.program.start.core_names)
-        cores = draw_cores(self.core_shapes, vectors, np.random.default_rng(rng), start)
-        if start == "calibrated_orthogonal":
-            cores = calibrate(
-                self.program, cores, self.placement, default_std(self.placement.shape) if std is None else float(std)
-            )
-        elif std is not None:
-            raise SpecError(f"std goes with the calibrated start, not with start={start!r}")
-        return {name: np.ascontiguousarray(core, dtype=dtype) for name, core in cores.items()}
-
-    def generate(self, params: Params) -> Array:
-        """Make the weight; see :meth:`Network.generate`. Variables record it as one primitive."""
-        dtype = self.check_params(params)
-        names = list(self.core_shapes)
-        if is_raw(*params.values()):
-            self.require_memory(dtype, backward=False)
-            return _own(self._generate(params))
-        self.require_memory(dtype, backward=True)
-        return network_weight(*(params[name] for name in names), network=self)
-
-    def generate_stepwise(self, params: Params) -> Array:
-        """Make the weight with every operation recorded on the tape: the slow way, kept as a check."""
-        self.require_memory(self.check_params(params), backward=True)
-        return self._generate(params)
-
-    def _generate(self, params: Params) -> Array:
-        return self.placement.extract(run_forward(self.program, params))
-
-    def forward_states(self, params: Params) -> dict[str, Array]:
-        """Return the state after every step, by the step's name, each shaped by its indices."""
-        self.require_memory(self.check_params(params), backward=True)
-        dims = {step.name: step.out_dims for step in self.program.all_steps}
-        return {name: ops.reshape(x, shape=dims[name]) for name, x in run_states(self.program, params).items()}
-
-    def vjp(self, params: Params) -> tuple[Array, Pullback]:
-        """Return the weight and its pullback by closed-form adjoints, without a tape; see :meth:`Network.vjp`."""
-        dtype = self.check_params(params)
-        self.require_memory(dtype, backward=True)
-        state, record = run_keeping(self.program, params)
-
-        def pullback(cotangent: Array) -> Params:
-            self._check_cotangent(cotangent, dtype)
-            found = run_adjoint(self.program, params, record, self.placement.embed(cotangent))
-            return {name: _own(found[name]) for name in self.core_shapes}
-
-        return _own(self.placement.extract(state)), pullback
-
-    def cost(self, dtype: str = "float32", schedule: str = "keep") -> Cost:
-        """Count operations, bytes moved and bytes held, forward and backward, without running anything."""
-        return program_cost(self.program, self.parameter_count, self.weights, dtype, schedule)
 
 
 @lru_cache(maxsize=256)
@@ -308,29 +213,3 @@ def check_init(dtype: str, std: float | None) -> None:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float, np.floating)) and not isinstance(value, bool)
-
-
-def _forward(xp: Any, *cores: Array, network: ProgramNetwork) -> tuple[Array, Any]:
-    params = dict(zip(network.core_shapes, cores, strict=True))
-    state, record = run_keeping(network.program, params)
-    return network.placement.extract(state), record
-
-
-def _rule(
-    needed: tuple[int, ...], g: Array, y: Array, record: Any, *cores: Array, network: ProgramNetwork
-) -> dict[int, Array]:
-    """W = net(cores):  the environments of the cores, by the closed-form adjoint.
-
-    Where cores or cotangent are variables of an outer transform the states are computed again from them, so that the
-    adjoint is recorded in turn.
-    """
-    params = dict(zip(network.core_shapes, cores, strict=True))
-    if not is_raw(*cores):
-        record = run_keeping(network.program, params)[1]
-    found = run_adjoint(network.program, params, record, network.placement.embed(g))
-    return {position: found[name] for position, name in enumerate(network.core_shapes) if position in needed}
-
-
-_forward.__name__ = "network_weight"
-network_weight = ops.register(Primitive(_forward, has_residual=True))
-network_weight.joint_rule = _rule

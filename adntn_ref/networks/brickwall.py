@@ -11,7 +11,7 @@ from typing import Any
 
 from adntn_ref.ad.activations import get_activation
 from adntn_ref.errors import SpecError
-from adntn_ref.networks.base import ProgramNetwork
+from adntn_ref.networks.programmed import ProgramNetwork
 from adntn_ref.networks.spec import chosen_of, layout_spec, positive_integer
 from adntn_ref.program.modes import Layout, resolve_layout
 from adntn_ref.program.steps import Activate, Factor, Mix, Product, Program, Step

@@ -4,6 +4,7 @@ A schedule interprets a program and knows nothing of topologies. There is one so
 memory until the adjoint has used it.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from adntn_ref.ad.arrays import Array
@@ -54,8 +55,24 @@ def run_adjoint(program: Program, cores: Cores, record: list[Any], g: Array) -> 
         The environment of every core, by name: the gradient of <g, last state> with respect to it.
     """
     found: Cores = {}
-    for step, kept in zip(reversed(program.steps), reversed(record[1:]), strict=True):
-        g, environments = step.adjoint(cores, kept, g)
+    for _, environments, _ in walk_back(program, cores, record, g):
         found.update(environments)
-    found.update(program.start.adjoint(cores, record[0], g))
     return found
+
+
+def run_adjoint_states(program: Program, cores: Cores, record: list[Any], g: Array) -> dict[str, Array]:
+    """Return the cotangent of every state, by the name of the step that made it, each of shape (P_step,).
+
+    Where an activation follows a step, this is the pre-activation adjoint of the step's state.
+    """
+    found = {name: cotangent for name, _, cotangent in walk_back(program, cores, record, g)}
+    return {step.name: found[step.name] for step in program.all_steps}
+
+
+def walk_back(program: Program, cores: Cores, record: list[Any], g: Array) -> Iterator[tuple[str, Cores, Array]]:
+    """Yield for each step, the last first: its name, the environments of its cores, the cotangent of its state."""
+    for step, kept in zip(reversed(program.steps), reversed(record[1:]), strict=True):
+        after = g
+        g, environments = step.adjoint(cores, kept, g)
+        yield step.name, environments, after
+    yield program.start.name, program.start.adjoint(cores, record[0], g), g

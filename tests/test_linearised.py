@@ -1,0 +1,115 @@
+"""States, cotangents and environments one by one, and the linearised program: against the tape."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import adntn_ref as ar
+from adntn_ref import ad
+from adntn_ref.errors import ArrayError, DTypeError, ParameterError
+from adntn_ref.program.steps import Product
+from adntn_ref.validation.strategies import brickwalls
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> Any:
+    modes = tuple(draw(st.lists(st.integers(1, 3), min_size=2, max_size=6)))
+    kind = draw(st.sampled_from([ar.TTN, ar.ATTN, ar.MERA]))
+    options = {"periodic": draw(st.booleans())} if kind is ar.MERA else {}
+    name = draw(st.sampled_from(["tanh", "gelu", "sin", "identity", "relu"]))
+    return kind((int(np.prod(modes)),), draw(st.integers(1, 3)), modes=modes, activation=name, **options)
+
+
+NETWORKS = st.one_of(brickwalls(), trees())
+
+
+def drawn(net: Any, seed: int) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return {name: rng.standard_normal(shape) for name, shape in net.core_shapes.items()}
+
+
+def near(got: dict[str, Any], expected: dict[str, Any], rtol: float = 1e-11) -> None:
+    assert got.keys() == expected.keys()
+    size = max(float(np.abs(x).max(initial=0.0)) for x in expected.values())
+    for name, value in expected.items():
+        assert np.asarray(got[name]).shape == np.asarray(value).shape
+        assert np.abs(got[name] - value).max(initial=0.0) <= rtol * max(size, 1e-30), name
+
+
+@given(NETWORKS, st.integers(0, 99))
+def test_directional_derivatives(net: Any, seed: int) -> None:
+    params, tangents = drawn(net, seed), drawn(net, seed + 1)
+    weight, change = net.jvp(params, tangents)
+    near({"W": weight, "dW": change}, {"W": net.generate(params), "dW": ad.jvp(net.generate, params, tangents)})
+
+
+@given(NETWORKS, st.integers(0, 99))
+def test_hessian_vector_products(net: Any, seed: int) -> None:
+    params, tangents = drawn(net, seed), drawn(net, seed + 1)
+    cotangent = np.random.default_rng(seed).standard_normal(net.shape)
+    expected = ad.hvp(lambda p: ad.sum(net.generate(p) * cotangent), params, tangents)
+    near(net.hvp(params, tangents, cotangent), expected)
+
+
+def test_second_order_of_complex_cores() -> None:
+    net = ar.MERA((36,), 2, modes=(2, 3, 3, 2), activation="identity", periodic=True)
+    params, tangents = ({k: a + 1j * b for k, a, b in _pairs(net, s)} for s in (0, 5))
+    cotangent = np.linspace(-1, 1, 36) * (1 - 2j)
+    expected = ad.hvp(lambda p: ad.real(ad.sum(ad.conj(net.generate(p)) * cotangent)), params, tangents)
+    near(net.hvp(params, tangents, cotangent), expected)
+
+
+def _pairs(net: Any, seed: int) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    real, imag = drawn(net, seed), drawn(net, seed + 1)
+    return [(name, real[name], imag[name]) for name in real]
+
+
+@given(NETWORKS, st.integers(0, 99))
+def test_cotangents_of_states(net: Any, seed: int) -> None:
+    """The cotangent of a state is the gradient of <G, W> with respect to it, all later steps run on the tape."""
+    params = drawn(net, seed)
+    cotangent = np.random.default_rng(seed).standard_normal(net.shape)
+    states, steps = net.forward_states(params), net.program.all_steps
+    found = net.adjoint_states(params, cotangent)
+    assert list(found) == list(states) == [step.name for step in steps]
+    for position, step in enumerate(steps):
+
+        def rest(x: Any, position: int = position) -> Any:
+            x = ad.reshape(x, (-1,))
+            for later in steps[position + 1 :]:
+                assert not isinstance(later, Product)
+                x = later.forward(params, x)[0]
+            return ad.sum(net.placement.extract(x) * cotangent)
+
+        near({"G": found[step.name]}, {"G": ad.grad(rest)(states[step.name])})
+
+
+@given(NETWORKS, st.integers(0, 99))
+def test_environments_are_the_gradient(net: Any, seed: int) -> None:
+    params = drawn(net, seed)
+    cotangent = np.random.default_rng(seed).standard_normal(net.shape)
+    near(net.environments(params, cotangent), net.vjp(params)[1](cotangent), 0.0)
+
+
+def test_a_pre_activation_adjoint_by_hand() -> None:
+    net = ar.MERA((16,), 2, activation="tanh")
+    params, cotangent = net.init(0), np.linspace(-1, 1, 16)
+    states, adjoints = net.forward_states(params), net.adjoint_states(params, cotangent)
+    z = states["depth1"]
+    near({"G": adjoints["depth1"]}, {"G": (1 - np.tanh(z) ** 2) * adjoints["depth1.activation"]})
+
+
+def test_bad_input() -> None:
+    net = ar.TTN((8,), 2)
+    params = net.init(0)
+    with pytest.raises(ArrayError, match="the cotangent has shape"):
+        net.adjoint_states(params, np.ones(7))
+    with pytest.raises(DTypeError, match="the cotangent has dtype float32"):
+        net.environments(params, np.ones(8, "float32"))
+    with pytest.raises(DTypeError, match="the tangents are float32, the parameters float64"):
+        net.jvp(params, {k: v.astype("float32") for k, v in params.items()})
+    with pytest.raises(ParameterError, match="missing cores root"):
+        net.hvp(params, {k: v for k, v in params.items() if k != "root"}, np.ones(8))
