@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import adntn_ref as ar
 from adntn_ref import ad
 from adntn_ref.errors import ArrayError, DTypeError, ParameterError
+from adntn_ref.program.frames import Frames
 from adntn_ref.program.steps import Product
 from adntn_ref.validation.strategies import brickwalls
 
@@ -19,6 +20,8 @@ def trees(draw: st.DrawFn) -> Any:
     modes = tuple(draw(st.lists(st.integers(1, 3), min_size=2, max_size=6)))
     kind = draw(st.sampled_from([ar.TTN, ar.ATTN, ar.MERA]))
     options = {"periodic": draw(st.booleans())} if kind is ar.MERA else {}
+    if kind is ar.TTN:
+        options = {"activation_site": draw(st.sampled_from(["level", "node"]))}
     name = draw(st.sampled_from(["tanh", "gelu", "sin", "identity", "relu"]))
     return kind((int(np.prod(modes)),), draw(st.integers(1, 3)), modes=modes, activation=name, **options)
 
@@ -75,6 +78,9 @@ def test_cotangents_of_states(net: Any, seed: int) -> None:
     states, steps = net.forward_states(params), net.program.all_steps
     found = net.adjoint_states(params, cotangent)
     assert list(found) == list(states) == [step.name for step in steps]
+    if isinstance(net.program, Frames):
+        check_frames(net, params, states, found)
+        return
     for position, step in enumerate(steps):
 
         def rest(x: Any, position: int = position) -> Any:
@@ -85,6 +91,21 @@ def test_cotangents_of_states(net: Any, seed: int) -> None:
             return ad.sum(net.placement.extract(x) * cotangent)
 
         near({"G": found[step.name]}, {"G": ad.grad(rest)(states[step.name])})
+
+
+def check_frames(net: Any, params: Any, states: Any, found: Any) -> None:
+    """A frame is its core mixed with the children's frames, so its core's environment has its cotangent in it."""
+    for frame in net.program.frames[:-1]:
+        z, u = states[frame.core], states[f"{frame.core}.activation"]
+        first = ad.get_activation(net.activation).first(z, u)
+        near({"G": found[frame.core]}, {"G": first * found[f"{frame.core}.activation"]}, 1e-14)
+        if frame.left is frame.right is None:  # Z is the core itself
+            g = found[frame.core]
+            near({"dW": g}, {"dW": net.environments(params, _cotangent_of(net, found)).get(frame.core)}, 1e-14)
+
+
+def _cotangent_of(net: Any, found: Any) -> Any:
+    return net.placement.extract(ad.reshape(found["root"], (-1,)))
 
 
 @given(NETWORKS, st.integers(0, 99))

@@ -8,9 +8,11 @@ import numpy as np
 from adntn_ref.ad import ops
 from adntn_ref.ad.arrays import Array
 from adntn_ref.ad.tape import Primitive, is_raw
+from adntn_ref.ad.transforms import jvp as tape_jvp
 from adntn_ref.errors import DTypeError, SpecError
 from adntn_ref.networks.base import Network, Params, Pullback, check_init, own
 from adntn_ref.program.cost import Cost, program_cost
+from adntn_ref.program.frames import Frames
 from adntn_ref.program.linearised import run_second, run_tangent
 from adntn_ref.program.schedule import run_adjoint, run_adjoint_states, run_forward, run_keeping, run_states
 from adntn_ref.program.starts import calibrate, default_std, draw_cores
@@ -28,12 +30,12 @@ class ProgramNetwork(Network):
 
     @property
     @abstractmethod
-    def _built(self) -> tuple[Program, dict[str, tuple[int, ...]]]:
+    def _built(self) -> tuple[Program | Frames, dict[str, tuple[int, ...]]]:
         """The program and the core shapes; built once a specification."""
 
     @property
-    def program(self) -> Program:
-        """The start and the list of steps."""
+    def program(self) -> Program | Frames:
+        """The start and the list of steps; for a tree with an activation at every node its frames."""
         return self._built[0]
 
     @property
@@ -44,7 +46,12 @@ class ProgramNetwork(Network):
     @property
     def linear(self) -> bool:
         """Whether no activation stands between the steps, so that the weight is linear in every core."""
-        return not any(isinstance(step, Activate) for step in self.program.steps) or self.activation == "identity"
+        if self.activation == "identity":
+            return True
+        program = self.program
+        if isinstance(program, Frames):
+            return len(program.frames) == 1
+        return not any(isinstance(step, Activate) for step in program.steps)
 
     def init(
         self,
@@ -56,7 +63,8 @@ class ProgramNetwork(Network):
         """Draw parameters on the host; see :meth:`Network.init` and :mod:`adntn_ref.program.starts`."""
         check_init(dtype, std)
         self.require_memory("float64", backward=False)
-        vectors = set(self.program.start.core_names)
+        program = self.program
+        vectors = {"root"} if isinstance(program, Frames) else set(program.start.core_names)
         cores = draw_cores(self.core_shapes, vectors, np.random.default_rng(rng), start)
         if start == "calibrated_orthogonal":
             cores = calibrate(
@@ -108,13 +116,18 @@ class ProgramNetwork(Network):
         return {name: own(found[name]) for name in self.core_shapes}
 
     def jvp(self, params: Params, tangents: Params) -> tuple[Array, Array]:
-        """Return the weight and its derivative along ``tangents``, a dict like ``params``, by the linearised program."""
+        """Return the weight and its derivative along ``tangents``, like ``params``, by the linearised program."""
         self._check_tangents(params, tangents)
-        state, change = run_tangent(self.program, params, tangents)
+        program = self.program
+        if isinstance(program, Frames):
+            return self.generate(params), own(tape_jvp(self.generate, params, tangents))
+        state, change = run_tangent(program, params, tangents)
         return own(self.placement.extract(state)), own(self.placement.extract(change))
 
     def hvp(self, params: Params, tangents: Params, cotangent: Array) -> Params:
         """Return the Hessian of ``<cotangent, weight>`` times ``tangents``, by the linearised program, without a tape.
+
+        For frames (``activation_site="node"``) this and ``jvp`` go through the tape.
 
         Returns
         -------
@@ -123,7 +136,11 @@ class ProgramNetwork(Network):
         """
         dtype = self._check_tangents(params, tangents)
         self._check_cotangent(cotangent, dtype)
-        found = run_second(self.program, params, tangents, self.placement.embed(cotangent))
+        program = self.program
+        if isinstance(program, Frames):
+            found = tape_jvp(lambda p: self.environments(p, cotangent), params, tangents)
+        else:
+            found = run_second(program, params, tangents, self.placement.embed(cotangent))
         return {name: own(found[name]) for name in self.core_shapes}
 
     def _prepared(self, params: Params, cotangent: Array) -> tuple[Any, Array]:

@@ -5,7 +5,7 @@ literature. The node of modes [i, j) with j - i >= 2 splits after i + ceil((j - 
 The state at depth k has one index for each node of depth k and each leaf above it, from the left.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from math import prod
 from typing import Any, ClassVar
@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from adntn_ref.ad.activations import get_activation
 from adntn_ref.networks.programmed import ProgramNetwork
 from adntn_ref.networks.spec import chosen_of, layout_spec, positive_integer
+from adntn_ref.program.frames import Frame, Frames
 from adntn_ref.program.modes import Layout, resolve_layout
 from adntn_ref.program.steps import Activate, Expand, Factor, Mix, Product, Program, Step
 
@@ -150,8 +151,8 @@ class TreeNetwork(ProgramNetwork):
         return ()
 
     @property
-    def _built(self) -> tuple[Program, Shapes]:
-        return _build(self)
+    def _built(self) -> tuple[Program | Frames, Shapes]:
+        return _build(self) if self.activation_site == "level" else _build_frames(self)
 
     def to_spec(self) -> dict[str, Any]:
         """Return the specification as a JSON-able dict; ``ar.from_spec`` reads it back."""
@@ -189,3 +190,27 @@ def _expansion(tree: Tree, name: str, level: tuple[Node, ...], shapes: Shapes) -
             shapes[core] = (left, right, tree.bond(node))
             at.append((position, core, (left, right)))
     return Expand(name, tree.dims(level), tuple(at))
+
+
+@lru_cache(maxsize=512)
+def _build_frames(net: TreeNetwork) -> tuple[Frames, Shapes]:
+    """List the frames of a tree, children first, and the core shapes in the order of :func:`_build`."""
+    tree, count = net.tree, len(net.placement.modes)
+
+    def name_of(node: Node) -> str | None:
+        if not is_inner(node):
+            return None
+        return "root" if node == (0, count) else f"node{node[0]}_{node[1]}"
+
+    found: list[Frame] = []
+    for level in ((((0, count),), *tree.levels()))[::-1]:
+        for node in level:
+            core = name_of(node)
+            if core is None or any(frame.core == core for frame in found):
+                continue
+            left, right = children(node)
+            rows = (prod(tree.modes[slice(*left)]), prod(tree.modes[slice(*right)]))
+            p = 1 if core == "root" else tree.bond(node)
+            found.append(Frame(core, name_of(left), name_of(right), rows, (tree.bond(left), tree.bond(right), p)))
+    shapes = _build(replace(net, activation_site="level"))[1]
+    return Frames(tuple(found), get_activation(net.activation)), shapes

@@ -10,10 +10,14 @@ from adntn_ref.networks.tree import TreeNetwork
 class TTN(TreeNetwork):
     """Binary tree without mixing; see :class:`~adntn_ref.networks.tree.TreeNetwork`.
 
+    ``activation_site="node"`` evaluates it from the leaves instead, with an activation at every node but the root; see
+    :mod:`adntn_ref.program.frames`. With the identity both are the same tensor.
+
     Examples
     --------
     >>> TTN((2**12, 2**12), chi=2).parameter_count
     180
     """
 
+    SITES: ClassVar[tuple[str, ...]] = ("level", "node")
     NAME: ClassVar[str] = "ttn"

@@ -6,6 +6,7 @@ from typing import Any
 
 from adntn_ref.ad.arrays import COMPLEX, REAL
 from adntn_ref.errors import DTypeError, SpecError
+from adntn_ref.program.frames import Frames
 from adntn_ref.program.schedule import SCHEDULES
 from adntn_ref.program.steps import Program, Step
 
@@ -52,7 +53,7 @@ class Cost:
         return asdict(self)
 
 
-def program_cost(program: Program, parameters: int, weights: int, dtype: str, schedule: str) -> Cost:
+def program_cost(program: Program | Frames, parameters: int, weights: int, dtype: str, schedule: str) -> Cost:
     """Count a program under a schedule.
 
     Complex operations count as four real ones. Peak bytes are the arrays that are alive at the worst moment: two states
@@ -69,9 +70,20 @@ def program_cost(program: Program, parameters: int, weights: int, dtype: str, sc
         raise SpecError(f"no schedule is called {schedule!r}; allowed: {', '.join(SCHEDULES)}")
     item = ITEM_BYTES[dtype]
     factor = 4 if dtype in COMPLEX else 1
+    if isinstance(program, Frames):
+        return _frames_cost(program, parameters, weights, dtype, schedule)
     steps = [_start_cost(program, item, factor)]
     steps += [_step_cost(step, item, factor) for step in program.steps]
     largest = max(s.state_bytes for s in steps)
+    backward = sum(s.kept_bytes for s in steps) + steps[-1].state_bytes + 2 * largest
+    peaks = (_peak_forward(program, item), backward)
+    return total_cost(steps, peaks, parameters=parameters, weights=weights, dtype=dtype, schedule=schedule)
+
+
+def total_cost(
+    steps: list[StepCost], peaks: tuple[int, int], *, parameters: int, weights: int, dtype: str, schedule: str
+) -> Cost:
+    """Add up the costs of steps; ``peaks`` are the bytes alive at the worst moment forward and with the adjoint."""
     return Cost(
         dtype=dtype,
         schedule=schedule,
@@ -81,10 +93,26 @@ def program_cost(program: Program, parameters: int, weights: int, dtype: str, sc
         flops_backward=sum(s.flops_backward for s in steps),
         bytes_forward=sum(s.bytes_forward for s in steps),
         bytes_backward=sum(s.bytes_backward for s in steps),
-        peak_bytes_forward=_peak_forward(program, item),
-        peak_bytes_backward=sum(s.kept_bytes for s in steps) + steps[-1].state_bytes + 2 * largest,
-        largest_state_bytes=largest,
+        peak_bytes_forward=peaks[0],
+        peak_bytes_backward=peaks[1],
+        largest_state_bytes=max(s.state_bytes for s in steps),
         steps=tuple(steps),
+    )
+
+
+def _frames_cost(program: Frames, parameters: int, weights: int, dtype: str, schedule: str) -> Cost:
+    item, factor = ITEM_BYTES[dtype], 4 if dtype in COMPLEX else 1
+    steps = []
+    for frame in program.frames:
+        inner = frame is not program.frames[-1]
+        t = frame.rows[0] * frame.bonds[1] * frame.bonds[2]
+        moved = (2 * t + (3 if inner else 1) * frame.size) * item
+        flops, kept = frame.flops() * factor, (t + 2 * frame.size) * item
+        ops = inner * frame.size * factor
+        steps.append(StepCost(frame.core, flops + ops, 2 * (flops + ops), moved, 2 * moved, frame.size * item, kept))
+    peaks = tuple(entries * item for entries in program.peak_entries())
+    return total_cost(
+        steps, (peaks[0], peaks[1]), parameters=parameters, weights=weights, dtype=dtype, schedule=schedule
     )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from adntn_ref.ad.arrays import Array
 from adntn_ref.errors import SpecError, StartError
+from adntn_ref.program.frames import Frames
 from adntn_ref.program.modes import Layout
 from adntn_ref.program.steps import Cores, Product, Program
 
@@ -83,7 +84,7 @@ STARTS: dict[str, Callable[[Array, bool], Array]] = {
 """Start by name; only ``calibrated_orthogonal`` is rescaled afterwards."""
 
 
-def calibrate(program: Program, cores: Cores, layout: Layout, std: float) -> Cores:
+def calibrate(program: Program | Frames, cores: Cores, layout: Layout, std: float) -> Cores:
     """Rescale the cores of each step so that states have root mean square 1 and the weight standard deviation ``std``.
 
     The factor is shared evenly among the cores of a step. Every step is linear in each of its cores (activations have
@@ -94,6 +95,8 @@ def calibrate(program: Program, cores: Cores, layout: Layout, std: float) -> Cor
     StartError
         If a state is zero or not finite, so that no factor revives it.
     """
+    if isinstance(program, Frames):
+        return _calibrate_frames(program, cores, layout, std)
     scaled = dict(cores)
     last = program.steps[-1] if program.steps else program.start
     x: Array = None
@@ -106,18 +109,35 @@ def calibrate(program: Program, cores: Cores, layout: Layout, std: float) -> Cor
         names = step.core_names
         if not names:
             continue
-        weight = layout.extract(x) if step is last else x
-        size = spread(weight) if step is last else _root_mean_square(weight)
-        if not np.isfinite(size) or size == 0:
-            raise StartError(
-                f"the state after {step.name} has size {size}, and no scale of this seed's cores keeps it alive;"
-                " try another seed, more modes, or an activation other than relu"
-            )
-        factor = (std if step is last else 1.0) / size
+        factor = _factor(step.name, layout.extract(x) if step is last else x, std if step is last else None)
         for name in names:
-            scaled[name] = scaled[name] * abs(factor) ** (1 / len(names))
+            scaled[name] = scaled[name] * factor ** (1 / len(names))
         x = x * factor
     return scaled
+
+
+def _calibrate_frames(program: Frames, cores: Cores, layout: Layout, std: float) -> Cores:
+    """Rescale the core of each node, from the leaves to the root."""
+    scaled = dict(cores)
+    frames: Cores = {}
+    for frame in program.frames:
+        z = frame.forward(scaled, frames)[1]
+        root = frame is program.frames[-1]
+        factor = _factor(frame.core, layout.extract(z.reshape(-1)) if root else z, std if root else None)
+        scaled[frame.core] = scaled[frame.core] * factor
+        frames[frame.core] = program.activation.sigma(z * factor)
+    return scaled
+
+
+def _factor(name: str, x: Array, std: float | None) -> float:
+    """Return what brings x to root mean square 1, or to a standard deviation; StartError where nothing does."""
+    size = _root_mean_square(x) if std is None else spread(x)
+    if not np.isfinite(size) or size == 0:
+        raise StartError(
+            f"the state after {name} has size {size}, and no scale of this seed's cores keeps it alive;"
+            " try another seed, more modes, or an activation other than relu"
+        )
+    return (1.0 if std is None else std) / size
 
 
 def _root_mean_square(x: Array) -> float:
