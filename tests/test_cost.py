@@ -162,3 +162,16 @@ def test_windows_take_part_in_the_count() -> None:
     assert step.flops() == (2 * (4 + 16) * 64, 4 * (4 + 16) * 64)
     assert all(isinstance(window, Window) for window in step.windows)
     assert Activate("sigma", (2, 2), ar.ad.activations.get_activation("relu")).core_names == ()
+
+
+def test_a_periodic_pair_holds_a_third_state() -> None:
+    net = ar.MERA((2**16,), 2, periodic=True)
+    params = net.init(0)
+    net.generate(params)
+    tracemalloc.start()
+    net.generate(params)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    counted = net.cost("float64").peak_bytes_forward
+    assert counted == 3 * 8 * 2**16
+    assert 0.9 * counted < peak < 1.1 * counted + 2**16

@@ -125,12 +125,17 @@ def _start_cost(program: Program, item: int, factor: int) -> StepCost:
 def _step_cost(step: Step, item: int, factor: int) -> StepCost:
     forward, backward = step.flops()
     # A pass reads one state and writes the next; its adjoint reads both for the environment, and again for gx.
-    moved = sum(before + after for before, after in step.sizes()) * item
+    # Turning a state, and turning it back, reads and writes it twice.
+    moved = (sum(before + after for before, after in step.sizes()) + 4 * sum(step.scratch())) * item
     kept = sum(before for before, _ in step.sizes()) * item
     return StepCost(step.name, factor * forward, factor * backward, moved, 2 * moved, prod(step.out_dims) * item, kept)
 
 
 def _peak_forward(program: Program, item: int) -> int:
     """Return the bytes of the two states of the worst pass, or of the start where there is nothing else."""
-    sizes = [sum(pair) for step in program.steps for pair in step.sizes()]
-    return max([prod(program.start.out_dims), *sizes]) * item
+    held = [
+        sum(pair) + scratch
+        for step in program.steps
+        for pair, scratch in zip(step.sizes(), step.scratch(), strict=True)
+    ]
+    return max([prod(program.start.out_dims), *held]) * item

@@ -133,7 +133,11 @@ class _Linear:
 
     def sizes(self) -> list[tuple[int, int]]:
         """Return the entries of the state before and after each window."""
-        return [(w.left * w.inputs * w.right, w.left * w.outputs * w.right) for w in self.windows]
+        return [window.entries for window in self.windows]
+
+    def scratch(self) -> list[int]:
+        """Return the entries that each window holds besides its two states."""
+        return [window.scratch for window in self.windows]
 
 
 @dataclass(frozen=True)
@@ -243,6 +247,10 @@ class Activate:
     def sizes(self) -> list[tuple[int, int]]:
         """Return the entries of the state before and after."""
         return [(prod(self.dims), prod(self.dims))]
+
+    def scratch(self) -> list[int]:
+        """Return the entries held besides these two states: none."""
+        return [0]
 
 
 Step = Mix | Expand | Activate

@@ -47,6 +47,16 @@ class Window:
         """Columns of the matrix."""
         return prod(block.inputs for block in self.blocks)
 
+    @property
+    def entries(self) -> tuple[int, int]:
+        """Entries of the state before and after."""
+        return self.left * self.inputs * self.right, self.left * self.outputs * self.right
+
+    @property
+    def scratch(self) -> int:
+        """Entries held besides these two states."""
+        return 0
+
     def apply(self, matrix: Array, x: Array) -> Array:
         """Return ``Y[L, a, R] = sum_c K[a, c] X[L, c, R]``, flat; K^H carries cotangents back by the same line."""
         columns = matrix.shape[1]
@@ -90,6 +100,11 @@ class WrapWindow(Window):
     """
 
     last: int = 1
+
+    @property
+    def scratch(self) -> int:
+        """Entries held besides these two states: the turned one."""
+        return self.entries[0]
 
     def _turn(self, x: Array) -> Array:
         """Bring the last index to the front."""
