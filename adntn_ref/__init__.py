@@ -27,11 +27,34 @@ from adntn_ref.ad import (
 from adntn_ref.backend import get_backend
 from adntn_ref.compression.compress import Compressed, compress, fit_layers
 from adntn_ref.compression.files import CompressedFile, Entry, load_compressed, save_compressed
-from adntn_ref.compression.fit import FitResult, fit, relative_error
+from adntn_ref.compression.fit import fit
+from adntn_ref.compression.many import fit_many
+from adntn_ref.compression.method import FitResult
+from adntn_ref.compression.objectives import output_error, relative_error
+from adntn_ref.compression.statistics import OutputStatistics, layer_statistics
 from adntn_ref.compression.train import Rates, TrainResult, train
 from adntn_ref.compression.training import Training, minimise
 from adntn_ref.errors import AdntnError
-from adntn_ref.networks import ATTN, MERA, MPO, NETWORKS, TTN, BrickWall, Network, from_spec
+from adntn_ref.networks import (
+    ATTN,
+    CP,
+    MERA,
+    MPO,
+    NETWORKS,
+    TTN,
+    BrickWall,
+    Delta,
+    ErrorBound,
+    LowRank,
+    Network,
+    Split,
+    Stack,
+    Sum,
+    TensorTrain,
+    Tucker,
+    at_most,
+    from_spec,
+)
 from adntn_ref.nn import data
 from adntn_ref.nn.layers import Activation, AvgPool, Conv2d, Flatten, Linear, MaxPool
 from adntn_ref.nn.models import Generated, Sequential, accuracy, fc2, lenet5
@@ -39,6 +62,7 @@ from adntn_ref.program.cost import Cost
 
 __all__ = [
     "ATTN",
+    "CP",
     "MERA",
     "MPO",
     "NETWORKS",
@@ -51,21 +75,31 @@ __all__ = [
     "CompressedFile",
     "Conv2d",
     "Cost",
+    "Delta",
     "Entry",
+    "ErrorBound",
     "FitResult",
     "Flatten",
     "Generated",
     "Linear",
+    "LowRank",
     "MaxPool",
     "Network",
+    "OutputStatistics",
     "Rates",
     "Sequential",
+    "Split",
+    "Stack",
+    "Sum",
+    "TensorTrain",
     "TrainResult",
     "Training",
+    "Tucker",
     "Var",
     "__version__",
     "accuracy",
     "ad",
+    "at_most",
     "checkpoint",
     "compress",
     "data",
@@ -73,15 +107,18 @@ __all__ = [
     "fc2",
     "fit",
     "fit_layers",
+    "fit_many",
     "from_spec",
     "get_backend",
     "grad",
     "hvp",
     "jacobian",
     "jvp",
+    "layer_statistics",
     "lenet5",
     "load_compressed",
     "minimise",
+    "output_error",
     "relative_error",
     "save_compressed",
     "stop_gradient",

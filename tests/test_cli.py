@@ -175,7 +175,7 @@ BAD: list[tuple[list[str], str]] = [
     (["--layer", "nan"], "tensor nan holds 1 entries that are not finite; the first is at index (1, 2)"),
     (["--layer", "zero"], "zero everywhere"),
     (["--layer", "fc1.weight", "--layers", "0"], "layers"),
-    (["--layer", "fc1.weight", "--network", "tree"], "no network is called 'tree'; allowed: brickwall, mpo"),
+    (["--layer", "fc1.weight", "--network", "tree"], "no network is called 'tree'; allowed: brickwall, ttn"),
     (["--layer", "fc1.weight", "--network", "mpo"], "--network mpo needs --chi"),
     (["--layer", "fc1.weight", "--chi", "3"], "has no entries chi"),
     (["--layer", "fc1.weight", "--activation", "softplus"], "'softplus'"),

@@ -33,7 +33,7 @@ def few(seed: int = 0, dtype: str = "float32") -> Split:
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(demo, "mnist5k", few)
-    monkeypatch.setattr(command, "QUICK", replace(command.QUICK, stage1_steps=5))
+    monkeypatch.setattr(command, "QUICK", replace(command.QUICK, stage1_steps=(5, 5)))
     monkeypatch.setattr(command, "need", lambda package, extra: None)  # mlxtend is not asked for here
     monkeypatch.chdir(tmp_path)
     opened.clear()
@@ -50,13 +50,25 @@ def test_results(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
     facts = json.loads(shown.out)
     assert shown.err == ""
     assert opened == [0, 3]  # once a seed, when everything is trained
-    for name in ("dense", "compressed", "stage1", "frozen_random", "mpo"):
+    for name in ("dense", "compressed", "stage1", "frozen_random", "mpo", "compressed_outputs", "stage1_outputs"):
         assert 0 <= facts[f"{name}_accuracy"] <= 1
     assert (facts["weights"], facts["parameters"]) == (43200, 2800)
     assert facts["compression_ratio"] == 43200 / 2800
     assert facts["seconds"] > 0
     assert (facts["seeds"], facts["layers"], facts["epochs"]) == ([0, 3], [5, 2], 1)
-    assert [row["row"] for row in facts["rows"]] == ["dense", "brickwall 5", "brickwall 2", "mpo", "frozen_random"]
+    names = [name + more for name in ("brickwall 5", "brickwall 2", "mpo") for more in ("", " outputs")]
+    assert [row["row"] for row in facts["rows"]] == ["dense", *names, "frozen_random"]
+    rows = {row["row"]: row for row in facts["rows"]}
+    assert facts["compressed_accuracy"] == rows["brickwall 5"]["accuracy"]
+    assert facts["stage1_accuracy"] == rows["brickwall 5"]["stage1_accuracy"]
+    assert facts["compressed_outputs_accuracy"] == rows["brickwall 5 outputs"]["accuracy"]
+    assert facts["stage1_outputs_accuracy"] == rows["brickwall 5 outputs"]["stage1_accuracy"]
+    for name in names:
+        objective = "outputs" if name.endswith("outputs") else "euclidean"
+        assert rows[name]["objective"] == objective
+        assert rows[name]["parameters"] == rows[rows[name]["network"]]["parameters"]
+        assert rows[name]["stage1_accuracy"] == pytest.approx(np.mean(rows[name]["stage1_accuracies"]))
+        assert rows[name]["stage1_seconds"] > 0
     for row in facts["rows"]:
         assert len(row["accuracies"]) == len(row["validation_accuracies"]) == 2
         assert row["accuracy"] == pytest.approx(np.mean(row["accuracies"]))

@@ -9,7 +9,8 @@ import pytest
 from small import hide, same
 
 import adntn_ref as ar
-from adntn_ref.compression.fit import euclidean_objective
+from adntn_ref.compression.method import default_rate
+from adntn_ref.compression.objectives import euclidean_objective
 from adntn_ref.compression.progress import Progress
 from adntn_ref.compression.training import Tick
 from adntn_ref.errors import (
@@ -84,6 +85,18 @@ def test_start_for_a_constant_target() -> None:
     net = ar.BrickWall((40, 40), 1)
     result = ar.fit(net, constant, steps=1, rate=1e-12)
     assert np.std(result.generate()) == pytest.approx(0.01, rel=1e-3)
+
+
+def test_default_rate_keeps_deep_networks_alive() -> None:
+    """Less for deeper programs; the rate that serves shallow ones lets a deep one collapse to zero."""
+    deep = ar.BrickWall((32, 32), 10)
+    assert [default_rate(net) for net in (NET, ar.MPO((4, 4), 2), deep)] == [0.01, 0.01, 0.0025]
+    wanted = target((32, 32), "float32")
+    result = ar.fit(deep, wanted, steps=120)
+    assert result.history.rate[0] == 0.0025
+    assert result.relative_error < 0.97
+    assert min(ar.fit(deep, wanted, steps=120, rate=0.04).history.loss) > result.relative_error**2
+    assert ar.fit(deep, wanted, steps=1, rate=0.3).history.rate == [0.3]
 
 
 def test_given_params_and_other_starts() -> None:

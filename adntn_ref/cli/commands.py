@@ -8,6 +8,7 @@ from adntn_ref.cli.networks import add_network_options, network_for
 from adntn_ref.cli.output import Output, count, size
 from adntn_ref.compression.atomic import require_new
 from adntn_ref.compression.files import load_compressed, read_header
+from adntn_ref.compression.method import STEPS
 from adntn_ref.compression.tensorfile import TensorFile, suffix_of, write_tensors
 from adntn_ref.compression.weights import compress_file
 from adntn_ref.program.cost import ITEM_BYTES
@@ -28,8 +29,17 @@ def add_compress(subparsers: Any) -> Made:
         "--layer", action="append", required=True, metavar="GLOB", help="which tensors; may be repeated"
     )
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="safetensors or npz file to write")
-    parser.add_argument("--steps", type=int, default=500, help="steps of the fit (default 500)")
-    parser.add_argument("--rate", type=float, default=5e-3, help="highest learning rate (default 0.005)")
+    parser.add_argument(
+        "--optimiser",
+        default="adam",
+        choices=tuple(STEPS),
+        help="als is for networks without activations (default adam)",
+    )
+    parser.add_argument("--steps", type=int, help="steps of the fit (default 500; lbfgs 300; als 30 sweeps)")
+    parser.add_argument(
+        "--rate", type=float, help="highest learning rate, of adam and sgd (default 0.01, less if deep)"
+    )
+    parser.add_argument("--restarts", type=int, default=1, metavar="K", help="starts of each fit, the best kept")
     parser.add_argument("--cores-only", action="store_true", help="leave the other tensors of the file out")
     parser.add_argument("--force", action="store_true", help="overwrite OUT")
     add_network_options(parser)
@@ -45,6 +55,8 @@ def run_compress(options: argparse.Namespace, output: Output) -> int:
         lambda shape: network_for(options, shape),
         steps=options.steps,
         rate=options.rate,
+        optimiser=options.optimiser,
+        restarts=options.restarts,
         seed=options.seed,
         cores_only=options.cores_only,
         force=options.force,

@@ -20,6 +20,7 @@ NAMES = {
     "mpo": "MPO, bond 4 (shallow rival)",
     "frozen_random": "frozen at random (control)",
 }
+STAGE1 = {None: "-", "euclidean": "distance", "outputs": "outputs"}
 
 
 def add(subparsers: Any) -> tuple[argparse.ArgumentParser, Any]:
@@ -28,7 +29,7 @@ def add(subparsers: Any) -> tuple[argparse.ArgumentParser, Any]:
         "demo",
         help="compress a real, trained network and show what it costs",
         description="Train LeNet-5 on 5,000 handwritten digits, replace three of its layers by a brick-wall network "
-        "in two stages, and compare accuracies on 1,000 test images.",
+        "in two stages, with either first stage, and compare accuracies on 1,000 test images.",
         epilog="examples:\n  adntn-ref demo\n  adntn-ref demo --layers 3 5 --seeds 0 1 2 --out table",
     )
     parser.add_argument("--out", metavar="DIR", help="folder for results (default: adntn-demo, or the next free name)")
@@ -99,7 +100,7 @@ def _folder(chosen: str | None, force: bool) -> Path:
 
 
 def _write(folder: Path, facts: dict[str, Any], run: SeedRun, plan: DemoPlan) -> None:
-    wall = run.brickwalls[plan.layers[0]]
+    wall = run.compressed[f"brickwall {plan.layers[0]}"]
     entries = {
         name: Entry(network, wall.params[name], {"history": wall.trainings[-1].history.summary()})
         for name, network in wall.model.networks
@@ -119,11 +120,12 @@ def _write_text(path: Path, text: str) -> None:
 def _show(facts: dict[str, Any], output: Output) -> None:
     rows = []
     for row in facts["rows"]:
-        name = NAMES.get(row["row"]) or f"brick-wall, {row['row'].split()[1]} layers"
+        name = NAMES.get(row["network"]) or f"brick-wall, {row['network'].split()[1]} layers"
         ratio, stage1 = row["compression_ratio"], row["stage1_accuracy"]
         rows.append(
             [
                 name,
+                STAGE1[row["objective"]],
                 count(row["parameters"]),
                 "-" if ratio is None else f"{ratio:.1f}",
                 "-" if stage1 is None else f"{100 * stage1:.1f}",
@@ -132,7 +134,7 @@ def _show(facts: dict[str, Any], output: Output) -> None:
             ]
         )
     title = f"{', '.join(LAYERS)}: {count(facts['weights'])} weights; mean of {len(facts['seeds'])} seed(s)"
-    columns = ("three layers from", "numbers", "ratio", "after stage 1, %", "test accuracy, %", "seconds")
+    columns = ("three layers from", "stage 1 by", "numbers", "ratio", "after stage 1, %", "test accuracy, %", "seconds")
     output.table(title, columns, rows)
     epochs = f"{facts['epochs']} epochs after the dense network's own"
     output.line(f"every row trained the same way, {epochs}; {facts['seconds']:.0f} s in all")

@@ -1,153 +1,150 @@
-"""Stage 1: fitting a network to one trained weight by Euclidean distance (Qing et al., arXiv 2305.06058)."""
+"""Stage 1: fitting a network to one trained weight.
 
-from collections.abc import Callable
-from dataclasses import dataclass
+By Euclidean distance (Qing et al., arXiv 2305.06058), or by the layer's outputs (ours).
+"""
+
+from dataclasses import replace
 from math import inf
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from adntn_ref.ad.arrays import REAL, Array, dtype_name, is_array, namespace, require_finite, require_inexact
-from adntn_ref.ad.tape import Var
-from adntn_ref.compression.checkpoints import fingerprint
+from adntn_ref.ad.arrays import Array
+from adntn_ref.compression.method import FitResult, Method, Restart
 from adntn_ref.compression.progress import Progress, no_progress
-from adntn_ref.compression.training import Callback, History, Tick, Training, minimise
-from adntn_ref.errors import ArrayError, SpecError
+from adntn_ref.compression.statistics import OutputStatistics
+from adntn_ref.compression.training import Callback, Tick
+from adntn_ref.errors import DivergedError, SpecError, StartError
 from adntn_ref.networks.base import Network, Params
-from adntn_ref.program.starts import spread
 
-START_SHARE = 0.1
-"""Standard deviation of the first generated weight over the target's. From 1 the fit first shrinks the weight to
-nothing and stays a while on the plateau of relative error 1."""
-
-
-@dataclass(frozen=True)
-class FitResult:
-    """The outcome of a fit: best parameters, their relative error ||W - T|| / ||T||, history, seed and seconds."""
-
-    network: Network
-    params: Params
-    relative_error: float
-    history: History
-    stopped_by: str
-    seed: int
-    seconds: float
-
-    def generate(self) -> Array:
-        """Return the fitted weight."""
-        return self.network.generate(self.params)
+RESTART_STRIDE = 1_000
+"""Restart r of a fit with seed s starts from seed s + 1000 r, which no neighbouring layer's fit uses."""
 
 
 def fit(
     network: Network,
     target: Array,
     *,
-    steps: int = 1000,
-    rate: float = 5e-3,
+    objective: str = "euclidean",
+    statistics: OutputStatistics | None = None,
+    steps: int | None = None,
+    rate: float | None = None,
     optimiser: str = "adam",
     schedule: str = "cosine",
     warmup: int = 0,
     clip: float | None = None,
     patience: int | None = None,
+    orthogonality: float = 0.0,
+    retract: bool = False,
     rng: int = 0,
+    restarts: int = 1,
     start: str = "calibrated_orthogonal",
     params: Params | None = None,
     checkpoint: str | Path | None = None,
     progress: bool = False,
     callback: Callback | None = None,
 ) -> FitResult:
-    """Fit a network to a weight: minimise ``sum |W - T|^2 / sum |T|^2`` with closed-form gradients.
+    """Fit a network to a weight, with closed-form gradients.
+
+    ``objective="euclidean"`` minimises ``sum |W - T|^2 / sum |T|^2``; ``objective="outputs"`` the mean squared
+    difference of the layer's outputs, of which ``statistics`` tells all that is needed, with the bias at its best.
 
     Parameters
     ----------
     network : specification whose shape is the target's
-    target : array of the network's shape, float32 or float64; the fit runs in its dtype
-    steps, rate, optimiser, schedule, warmup, clip, patience : see :class:`~adntn_ref.compression.training.Training`
-    rng : seed of the start
+    target : array of the network's shape, float32 or float64; the parameters have its dtype
+    objective : ``"euclidean"`` (default) or ``"outputs"``
+    statistics : of the layer's inputs, for ``"outputs"``; see
+        :func:`~adntn_ref.compression.statistics.layer_statistics`
+    optimiser : ``"adam"`` (default), ``"sgd"``; ``"lbfgs"`` (SciPy) and ``"als"`` (alternating least squares, for
+        networks linear in each core), both in float64 and without checkpoints
+    steps : default 1000 for adam and sgd, 300 iterations of lbfgs, 30 sweeps of als
+    rate : for adam and sgd, as are schedule, warmup and clip; by default 0.01, less for deep networks, see
+        :func:`~adntn_ref.compression.method.default_rate`
+    schedule, warmup, clip, patience : see :class:`~adntn_ref.compression.training.Training`
+    orthogonality : weight of a penalty that pulls cores to isometries; ``retract=True`` puts them there after each step
+        (see :mod:`~adntn_ref.compression.isometry`)
+    rng : seed of the start; restart r starts from rng + 1000 r
+    restarts : how many starts; the best by the objective is kept, and all are recorded
     start : name of the start; the calibrated one begins at a tenth of the target's standard deviation
     params : parameters to start from instead
-    checkpoint : file to write as it goes, and to resume from
+    checkpoint : file to write as it goes, and to resume from; a restart adds its number to the name
     progress : whether to show a progress bar (needs the extra ``demo``)
-    callback : called after every step; returning True stops
+    callback : called after every step; returning True stops, and no further restart begins
 
     Raises
     ------
     ArrayError, DTypeError, NonFiniteError
         For a target of another shape, of a dtype that is not real floating, holding NaN, or all zero.
+    SpecError
+        For options that are unknown or do not go together.
+    StartError
+        If in every start some state is dead altogether.
+    MemoryLimitError
+        If the matrices of als would not fit.
     DivergedError
-        If the loss stops being finite.
+        If the loss of every start stops being finite.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from adntn_ref.networks import BrickWall
+    >>> from adntn_ref.networks import MPO, BrickWall
     >>> target = np.outer(np.arange(1.0, 5), np.arange(1.0, 5))
     >>> fit(BrickWall((4, 4), layers=1), target, steps=300, rate=0.02).relative_error < 0.2
     True
+    >>> fit(MPO((4, 4), chi=4), target, optimiser="als").relative_error < 1e-12
+    True
     """
-    dtype = check_target(network, target)
-    if params is None:
-        std = START_SHARE * spread(np.asarray(target, dtype=np.float64))
-        params = network.init(rng, dtype, std=std if start == "calibrated_orthogonal" else None, start=start)
-    elif network.check_params(params) != dtype:
-        raise SpecError(f"the parameters given are {network.check_params(params)}, the target {dtype}")
-    plan = Training(
-        steps, rate, optimiser, schedule=schedule, warmup=warmup, clip=clip, patience=patience, evaluate_every=10
+    method = Method(
+        network,
+        target,
+        objective=objective,
+        statistics=statistics,
+        steps=steps,
+        rate=rate,
+        optimiser=optimiser,
+        schedule=schedule,
+        warmup=warmup,
+        clip=clip,
+        patience=patience,
+        orthogonality=orthogonality,
+        retract=retract,
+        start=start,
     )
-    with Progress("fitting", steps) if progress else no_progress() as bar:
-        result = minimise(
-            euclidean_objective(network, target),
-            params,
-            plan,
-            callback=both(bar, callback),
-            checkpoint=checkpoint,
-            label=f"fit of {network.to_spec()}",
-            facts={"target": fingerprint([target])} if checkpoint is not None else None,
-        )
-    error = relative_error(network.generate(result.params), target)
-    return FitResult(network, result.params, error, result.history, result.stopped_by, rng, result.seconds)
+    _check_options(method, restarts, params, checkpoint)
+    results: list[FitResult] = []
+    records: list[Restart] = []
+    with Progress("fitting", method.plan.steps) if progress else no_progress() as bar:
+        for r in range(restarts):
+            seed = rng + RESTART_STRIDE * r
+            try:
+                first = method.start_params(seed, params)
+                found = method.minimise(first, _checkpoint_of(checkpoint, r), both(bar, callback))
+            except (DivergedError, StartError) as error:
+                records.append(Restart(seed, inf, "diverged" if isinstance(error, DivergedError) else "dead"))
+                if r == restarts - 1 and not results:
+                    raise
+                continue
+            results.append(method.result(found, first, seed))
+            records.extend(results[-1].restarts)
+            if found.stopped_by == "callback":
+                break
+    best = min(results, key=lambda result: result.restarts[0].loss)
+    return replace(best, restarts=tuple(records), seconds=sum(result.seconds for result in results))
 
 
-def euclidean_objective(network: Network, target: Array) -> Callable[[int, Params], tuple[Any, Params]]:
-    """Return ``params -> (sum |W - T|^2 / sum |T|^2, gradients)``; the cotangent of W is ``2 (W - T) / sum |T|^2``."""
-    scale = 1.0 / float((target * target).sum())
-
-    def objective(step: int, params: Params) -> tuple[Any, Params]:
-        weight, pullback = network.vjp(params)
-        difference = weight - target
-        return (difference * difference).sum() * scale, pullback(difference * (2.0 * scale))
-
-    return objective
+def _checkpoint_of(path: str | Path | None, restart: int) -> Path | None:
+    if path is None:
+        return None
+    path = Path(path)
+    return path if restart == 0 else path.with_name(f"{path.stem}-restart{restart}{path.suffix}")
 
 
-def relative_error(weight: Array, target: Array) -> float:
-    """Return ||W - T||_F / ||T||_F."""
-    xp = namespace(target)
-    return float(xp.linalg.norm((weight - target).reshape(-1)) / xp.linalg.norm(target.reshape(-1)))
-
-
-def check_target(network: Network, target: Array) -> str:
-    """Refuse a target that the network cannot be fitted to; return its dtype.
-
-    Raises
-    ------
-    ArrayError, DTypeError, NonFiniteError
-    """
-    if isinstance(target, Var) or not is_array(target):
-        raise ArrayError(f"the target must be an array, got a {type(target).__name__}")
-    require_inexact(target, "the target", REAL)
-    shape = network.placement.shape
-    if tuple(target.shape) != shape:
-        raise ArrayError(f"the target has shape {tuple(target.shape)}, the network makes {shape}")
-    require_finite(target, "the target")
-    if not bool((target != 0).any()):
-        raise ArrayError("the target is zero everywhere; a relative error means nothing there")
-    with np.errstate(over="ignore", under="ignore"):
-        squares = float((target * target).sum())
-    if not 0 < squares < inf:
-        raise ArrayError(f"the target's sum of squares is {squares} in {dtype_name(target)}; rescale it")
-    return dtype_name(target)
+def _check_options(method: Method, restarts: int, params: Params | None, checkpoint: str | Path | None) -> None:
+    if not isinstance(restarts, int) or isinstance(restarts, bool) or restarts < 1:
+        raise SpecError(f"restarts must be an integer >= 1, got {restarts!r}")
+    if params is not None and restarts > 1:
+        raise SpecError("restarts draw their own starts; give either params or restarts")
+    if checkpoint is not None and method.optimiser in ("lbfgs", "als"):
+        raise SpecError(f"optimiser={method.optimiser!r} keeps no checkpoints: its fits are short; adam and sgd do")
 
 
 def both(*callbacks: Callback | None) -> Callback | None:

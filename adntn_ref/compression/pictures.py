@@ -23,7 +23,7 @@ def _save(figure: Any, path: Path) -> None:
 
 def draw_weights(run: SeedRun, layers: int, path: Path) -> None:
     """Draw each compressed weight: trained dense, after stage 1, after stage 2, all on the dense weight's scale."""
-    wall = run.brickwalls[layers]
+    wall = run.compressed[f"brickwall {layers}"]
     after = wall.dense_params()
     figure, axes = _figure(11, 7.5, len(LAYERS), 3)
     for row, name in enumerate(LAYERS):
@@ -50,20 +50,26 @@ def _matrix(weight: Array) -> Any:
 
 
 def draw_curves(run: SeedRun, layers: int, path: Path) -> None:
-    """Draw stage 1 (relative error, a line a weight) and stage 2 (loss and validation accuracy, a line a row)."""
-    figure, axes = _figure(13, 4, 1, 3)
-    for name, result in run.brickwalls[layers].fits.items():
-        axes[0, 0].plot(np.sqrt(result.history.loss), label=name)
-    axes[0, 0].set(title=f"stage 1, brick-wall {layers}", xlabel="step", ylabel="relative error ||W - T|| / ||T||")
+    """Draw stage 1 by both objectives (a line a weight) and stage 2 (loss and validation accuracy, a line a row)."""
+    figure, axes = _figure(13, 8, 2, 2)
+    name = f"brickwall {layers}"
+    for weight, result in run.compressed[name].fits.items():
+        axes[0, 0].plot(np.sqrt(result.history.loss), label=weight)
+    for weight, result in run.compressed[f"{name} outputs"].fits.items():
+        axes[0, 1].plot(result.history.loss, label=weight)
+    axes[0, 0].set(title=f"stage 1 by distance, {name}", xlabel="step", ylabel="relative error ||W - T|| / ||T||")
+    axes[0, 1].set(
+        title=f"stage 1 by outputs, {name}", xlabel="step", ylabel="squared difference / variance", yscale="log"
+    )
     for row, training in run.trainings.items():
         losses = np.asarray(training.history.loss)
         window = max(1, len(losses) // 60)
         smooth = np.convolve(losses, np.ones(window) / window, mode="valid")
-        axes[0, 1].plot(np.arange(len(smooth)) + window, smooth, label=row)
-        axes[0, 2].plot(training.history.score_steps, 100 * (1 - np.asarray(training.history.score)), label=row)
-    axes[0, 1].set(title="stage 2", xlabel="step", ylabel="cross entropy (moving mean)", yscale="log")
-    axes[0, 2].set(title="stage 2", xlabel="step", ylabel="validation accuracy in %", ylim=(50, 100))
-    for axis in axes[0]:
+        axes[1, 0].plot(np.arange(len(smooth)) + window, smooth, label=row)
+        axes[1, 1].plot(training.history.score_steps, 100 * (1 - np.asarray(training.history.score)), label=row)
+    axes[1, 0].set(title="stage 2", xlabel="step", ylabel="cross entropy (moving mean)", yscale="log")
+    axes[1, 1].set(title="stage 2", xlabel="step", ylabel="validation accuracy in %", ylim=(50, 100))
+    for axis in axes.flat:
         axis.legend(fontsize=8)
         axis.grid(alpha=0.3)
     _save(figure, path)

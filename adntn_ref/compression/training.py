@@ -32,7 +32,7 @@ class Training:
     ----------
     steps : number of updates
     rate : learning rate at its highest; with several groups each has its own and this is a factor on all
-    optimiser : ``"adam"`` or ``"sgd"`` (momentum 0.9)
+    optimiser : ``"adam"`` or ``"sgd"`` (gradient descent with ``momentum``)
     schedule : ``"cosine"`` to zero, or ``"constant"``
     warmup : steps over which the rate rises linearly
     clip : largest Euclidean norm of the gradient, None for no limit
@@ -134,6 +134,7 @@ def minimise(
     *,
     rates: Tree | None = None,
     score: Callable[[Tree], float] | None = None,
+    project: Callable[[Tree], None] | None = None,
     callback: Callback | None = None,
     checkpoint: str | Path | None = None,
     checkpoint_every: int = 200,
@@ -148,6 +149,7 @@ def minimise(
     params : tree of arrays of one dtype; not changed
     rates : tree like ``params`` of one learning rate a leaf, default 1 each
     score : what to keep the best of (lower is better), default the loss of the step
+    project : changes the parameters in place after every update, to put them back where they belong
     checkpoint : file to write every ``checkpoint_every`` steps, and to resume from if it exists
     label : says what is trained, in error messages and in the checkpoint, which refuses another's
     facts : what else tells this training from another, JSON-able; a checkpoint with other facts, another start or other
@@ -185,6 +187,8 @@ def minimise(
         if state.step % training.evaluate_every == 0:
             _evaluate(state, score(tree) if score else float(loss))
         optimiser.update(state.vector, g, state.moments, state.step, factor * rate_vector)
+        if project is not None:
+            project(packing.unpack(state.vector))
         state.history.loss.append(float(loss))
         state.history.norm.append(norm)
         state.history.rate.append(factor)

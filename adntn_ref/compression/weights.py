@@ -7,7 +7,8 @@ from typing import Any
 from adntn_ref.ad.arrays import REAL, Array, require_finite
 from adntn_ref.compression.atomic import require_new
 from adntn_ref.compression.files import Entry, read_header, save_compressed
-from adntn_ref.compression.fit import check_target, fit
+from adntn_ref.compression.fit import fit
+from adntn_ref.compression.method import Method
 from adntn_ref.compression.tensorfile import TensorFile, require_storable, suffix_of
 from adntn_ref.errors import ArrayError, DTypeError, FileFormatError
 from adntn_ref.networks.base import Network
@@ -20,8 +21,10 @@ def compress_file(
     patterns: Sequence[str],
     network_of: Callable[[tuple[int, ...]], Network],
     *,
-    steps: int = 500,
-    rate: float = 5e-3,
+    steps: int | None = None,
+    rate: float | None = None,
+    optimiser: str = "adam",
+    restarts: int = 1,
     seed: int = 0,
     cores_only: bool = False,
     force: bool = False,
@@ -36,7 +39,8 @@ def compress_file(
     source, output : safetensors or npz files
     patterns : globs of tensor names; each must match
     network_of : shape -> network
-    steps, rate, seed : of the fits; the k-th selected tensor starts from seed + k
+    steps, rate, optimiser, restarts : see :func:`~adntn_ref.compression.fit.fit`; 500 steps of adam and sgd by default
+    seed : the k-th selected tensor's fit starts from seed + k
     cores_only : leave the tensors that were not selected out of the output
 
     Returns
@@ -60,12 +64,15 @@ def compress_file(
     networks = {name: network_of(file.shapes[name]) for name in names}
     for name in names:
         networks[name].require_memory(file.dtypes[name], backward=True)
-    targets = {name: _checked(file, name, networks[name]) for name in names}
+    if steps is None and optimiser in ("adam", "sgd"):
+        steps = 500
+    options: dict[str, Any] = {"steps": steps, "rate": rate, "optimiser": optimiser}
+    targets = {name: _checked(file, name, networks[name], options) for name in names}
     dense = {} if cores_only else {name: file.load(name) for name in file.names if name not in targets}
     entries, rows = {}, []
     for k, name in enumerate(names):
-        result = fit(networks[name], targets[name], steps=steps, rate=rate, rng=seed + k, progress=progress)
-        info = {"relative_error": result.relative_error, "seed": seed + k, "history": result.history.summary()}
+        result = fit(networks[name], targets[name], rng=seed + k, restarts=restarts, progress=progress, **options)
+        info = {"relative_error": result.relative_error, "seed": result.seed, "history": result.history.summary()}
         entries[name] = Entry(networks[name], result.params, info)
         rows.append(layer_row(name, networks[name], result.relative_error, result.seconds))
     save_compressed(output, entries, dense, seed=seed, metadata=file.metadata, force=force)
@@ -97,8 +104,8 @@ def check_weight(name: str, shape: tuple[int, ...], dtype: str) -> None:
         raise DTypeError(f"tensor {name} has dtype {dtype}; allowed: {', '.join(REAL)}; convert it first")
 
 
-def _checked(file: TensorFile, name: str, network: Network) -> Array:
+def _checked(file: TensorFile, name: str, network: Network, options: dict[str, Any]) -> Array:
     target = file.load(name)
     require_finite(target, f"tensor {name}")
-    check_target(network, target)
+    Method(network, target, **options)  # raises where the fit would
     return target

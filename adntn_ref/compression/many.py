@@ -1,0 +1,168 @@
+"""Stage 1 on many weights at once: one stacked array of parameters, one optimiser step for all."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from math import inf, isfinite
+from typing import Any
+
+import numpy as np
+
+from adntn_ref.ad.arrays import Array
+from adntn_ref.ad.trees import map_leaves
+from adntn_ref.compression.isometry import retraction
+from adntn_ref.compression.method import FitResult, Method
+from adntn_ref.compression.optimisers import Packing, clip_norm, make_optimiser, rate_at
+from adntn_ref.compression.statistics import OutputStatistics
+from adntn_ref.compression.training import History, Minimised, Training
+from adntn_ref.errors import ArrayError, DivergedError, SpecError
+from adntn_ref.networks.base import Network, Params
+
+
+@dataclass
+class _Member:
+    """One weight's fit: its objective, and what the training loop keeps of it."""
+
+    objective: Any
+    start: Params
+    best: Array
+    best_score: float = inf
+    stale: int = 0
+    history: History = field(default_factory=History)
+    stopped_by: str = "steps"
+
+    def evaluate(self, score: float, row: Array, step: int) -> None:
+        """Record a score and keep the parameters if none was better."""
+        self.history.score.append(score)
+        self.history.score_steps.append(step)
+        self.stale = 0 if score < self.best_score else self.stale + 1
+        if score <= self.best_score:
+            self.best_score, self.best = score, row.copy()
+
+
+def fit_many(
+    network: Network,
+    targets: Sequence[Array],
+    *,
+    statistics: Sequence[OutputStatistics] | None = None,
+    rng: int = 0,
+    **options: Any,
+) -> list[FitResult]:
+    """Fit one specification to many weights in one pass; the k-th result equals ``fit(..., rng=rng + k)``, bit for bit.
+
+    What is batched: parameters, moments and gradients lie in arrays of one row a weight, so that an optimiser step is a
+    few array operations for all of them. What is not: the weights and their adjoints are generated one after another,
+    since a program runs one set of cores at a time. Each weight has its own loss, history, best parameters and early
+    stop; one that stopped leaves the arrays.
+
+    Parameters
+    ----------
+    network : specification of every weight
+    targets : arrays of the network's shape and of one dtype; an array of shape (K, ...) is taken too
+    statistics : one a weight, for ``objective="outputs"``
+    rng : seed of the first start; the k-th weight's is ``rng + k``
+    options : of :func:`~adntn_ref.compression.fit.fit`: objective, steps, rate, optimiser (``"adam"`` or ``"sgd"``),
+        schedule, warmup, clip, patience, orthogonality, retract, start
+
+    Raises
+    ------
+    SpecError
+        For no targets, options that cannot be batched, or as many statistics as there are not targets.
+    ArrayError
+        For targets of different dtypes.
+    DivergedError
+        If the loss of a weight stops being finite, naming it; ``best`` holds the best parameters of all.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from adntn_ref.networks import BrickWall
+    >>> targets = np.random.default_rng(0).standard_normal((3, 4, 4))
+    >>> [result.seed for result in fit_many(BrickWall((4, 4), layers=1), targets, steps=5)]
+    [0, 1, 2]
+    """
+    methods = _methods(network, targets, statistics, options)
+    began, plan = time.perf_counter(), methods[0].plan
+    starts = [method.start_params(rng + k, None) for k, method in enumerate(methods)]
+    packing = Packing(starts[0])
+    rows = [packing.pack({name: start[name] for name in starts[0]}) for start in starts]
+    members = [
+        _Member(method.run_objective(method.target), start, row)
+        for method, start, row in zip(methods, starts, rows, strict=True)
+    ]
+    _run(members, np.stack(rows), packing, plan, retraction(network) if methods[0].retract else None)
+    seconds = (time.perf_counter() - began) / len(members)
+    found = []
+    for k, (method, member) in enumerate(zip(methods, members, strict=True)):
+        best = _tree(packing, member.best)
+        outcome = Minimised(best, member.best_score, member.history, member.stopped_by, seconds)
+        found.append(method.result(outcome, member.start, rng + k))
+    return found
+
+
+def _methods(
+    network: Network, targets: Sequence[Array], statistics: Sequence[OutputStatistics] | None, options: dict[str, Any]
+) -> list[Method]:
+    """Return the checked fit of every weight."""
+    if len(targets) == 0:
+        raise SpecError("fit_many needs at least one target")
+    if statistics is not None and len(statistics) != len(targets):
+        raise SpecError(f"{len(targets)} targets need as many statistics, got {len(statistics)}")
+    if options.get("optimiser", "adam") not in ("adam", "sgd"):
+        raise SpecError(f"fit_many takes the optimisers adam and sgd, got {options['optimiser']!r}; see fit")
+    known = statistics if statistics is not None else [None] * len(targets)
+    methods = [Method(network, t, statistics=s, **options) for t, s in zip(targets, known, strict=True)]
+    if len(dtypes := {str(target.dtype) for target in targets}) > 1:
+        raise ArrayError(f"targets fitted together must have one dtype, got {', '.join(sorted(dtypes))}")
+    return methods
+
+
+def _run(members: list[_Member], block: Array, packing: Packing, plan: Training, project: Any) -> None:
+    """Train all members; ``block`` has one row for each that still runs."""
+    optimiser = make_optimiser(plan.optimiser, plan.momentum)
+    moments, active = optimiser.start(block), list(range(len(members)))
+    for step in range(plan.steps):
+        going = [i for i, k in enumerate(active) if plan.patience is None or members[k].stale < plan.patience]
+        if len(going) < len(active):
+            for k in set(active) - {active[i] for i in going}:
+                members[k].stopped_by = "patience"
+            active = [active[i] for i in going]
+            block, moments = block[going], {name: value[going] for name, value in moments.items()}
+        if not active:
+            return
+        factor = plan.rate * rate_at(step, plan.steps, plan.schedule, plan.warmup)
+        gradients = np.empty_like(block)
+        for row, k in enumerate(active):
+            gradients[row] = _gradient(members, k, step, block[row], packing, plan, factor)
+        optimiser.update(block, gradients, moments, step, factor)
+        if project is not None:
+            for row in block:
+                project(packing.unpack(row))
+    for row, k in enumerate(active):
+        score = float(members[k].objective(plan.steps, packing.unpack(block[row]))[0])
+        members[k].evaluate(score, block[row], plan.steps)
+
+
+def _gradient(
+    members: list[_Member], k: int, step: int, row: Array, packing: Packing, plan: Training, factor: float
+) -> Array:
+    """Return the clipped gradient of a member's loss, and note the step in its history."""
+    member = members[k]
+    loss, gradients = member.objective(step, packing.unpack(row))
+    g, norm = clip_norm(packing.pack(gradients), plan.clip)
+    if not (isfinite(loss) and isfinite(norm)):
+        what = f"the loss is {float(loss)}" if not isfinite(loss) else f"the gradient has norm {norm}"
+        error = DivergedError(f"fit of weight {k}: {what} at step {step}; a lower learning rate usually mends it")
+        error.best = [_tree(packing, one.best) for one in members]
+        raise error
+    if step % plan.evaluate_every == 0:
+        member.evaluate(float(loss), row, step)
+    member.history.loss.append(float(loss))
+    member.history.norm.append(norm)
+    member.history.rate.append(factor)
+    return g
+
+
+def _tree(packing: Packing, row: Array) -> Params:
+    tree: Params = map_leaves(lambda x: x.copy(), packing.unpack(row))
+    return tree
