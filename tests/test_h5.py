@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import adntn_ref as ar
+from adntn_ref.cli import main
 from adntn_ref.compression.h5file import H5File, open_tensors
 from adntn_ref.compression.tensorfile import TensorFile, write_tensors
 from adntn_ref.errors import ArrayError, FileFormatError, MissingExtra, NothingSelected
@@ -116,3 +117,16 @@ def test_bad_options(path: Path, changed: dict[str, str], message: str, capsys: 
 def test_a_family_that_is_too_large_gets_a_row_without_an_error() -> None:
     (row,) = equal_count.compare(np.eye(8), 3, ["mera"], steps=1, seed=0)
     assert (row["parameters"], row["relative_error"], row["how"]) == (None, None, "too large")
+
+
+def test_compress_and_info_read_it(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = str(tmp_path / "small.npz")
+    options = ["--layer", "dense/kernel*", "--layers", "2", "--steps", "5", "--json"]
+    assert main(["compress", str(path), "-o", output, *options]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert [(row["name"], row["weights"]) for row in facts["layers"]] == [("dense/kernel:0", 128)]
+    loaded = ar.load_compressed(output)
+    assert loaded.entries["dense/kernel:0"].generate().shape == (16, 8)
+    np.testing.assert_array_equal(loaded.dense["conv/kernel:0"], H5File(path).load("conv/kernel:0"))
+    assert main(["info", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["tensors"]["conv/kernel:0"]["shape"] == [3, 3, 4, 8]

@@ -8,8 +8,9 @@ from adntn_ref.cli.networks import add_network_options, network_for
 from adntn_ref.cli.output import Output, count, size
 from adntn_ref.compression.atomic import require_new
 from adntn_ref.compression.files import load_compressed, read_header
+from adntn_ref.compression.h5file import open_tensors
 from adntn_ref.compression.method import STEPS
-from adntn_ref.compression.tensorfile import TensorFile, suffix_of, write_tensors
+from adntn_ref.compression.tensorfile import suffix_of, write_tensors
 from adntn_ref.compression.weights import compress_file
 from adntn_ref.program.cost import ITEM_BYTES
 
@@ -24,7 +25,7 @@ def add_compress(subparsers: Any) -> Made:
         description="Fit a network to each selected weight by Euclidean distance and write the cores.",
         epilog='example:\n  adntn-ref compress model.safetensors --layer "fc*.weight" --layers 5 -o small.safetensors',
     )
-    parser.add_argument("file", help="safetensors or npz file of named tensors")
+    parser.add_argument("file", help="safetensors, npz or HDF5 file of named tensors")
     parser.add_argument(
         "--layer", action="append", required=True, metavar="GLOB", help="which tensors; may be repeated"
     )
@@ -165,7 +166,7 @@ def add_info(subparsers: Any) -> Made:
 
 def run_info(options: argparse.Namespace, output: Output) -> int:
     """Run ``info``; a compressed file is read whole and checked."""
-    file = TensorFile(options.file)
+    file = open_tensors(options.file)
     header = read_header(file)
     facts: dict[str, Any] = {
         "file": str(options.file),

@@ -19,6 +19,7 @@ import numpy as np
 
 from adntn_ref._version import __version__
 from adntn_ref.ad.arrays import Array, is_complex
+from adntn_ref.compression.h5file import H5File
 from adntn_ref.compression.tensorfile import TensorFile, write_tensors
 from adntn_ref.errors import AdntnError, FileFormatError, SpecError
 from adntn_ref.networks.base import Network, Params
@@ -98,7 +99,7 @@ def save_compressed(
     write_tensors(path, tensors, {**(metadata or {}), HEADER: json.dumps(header, sort_keys=True)}, force=force)
 
 
-def read_header(file: TensorFile) -> dict[str, Any] | None:
+def read_header(file: TensorFile | H5File) -> dict[str, Any] | None:
     """Return the header of a compressed file, None for a plain tensor file.
 
     Raises

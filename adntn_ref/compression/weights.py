@@ -8,6 +8,7 @@ from adntn_ref.ad.arrays import REAL, Array, require_finite
 from adntn_ref.compression.atomic import require_new
 from adntn_ref.compression.files import Entry, read_header, save_compressed
 from adntn_ref.compression.fit import fit
+from adntn_ref.compression.h5file import H5File, open_tensors
 from adntn_ref.compression.method import Method
 from adntn_ref.compression.tensorfile import TensorFile, require_storable, suffix_of
 from adntn_ref.errors import ArrayError, DTypeError, FileFormatError
@@ -36,7 +37,7 @@ def compress_file(
 
     Parameters
     ----------
-    source, output : safetensors or npz files
+    source, output : safetensors or npz files; the source may be HDF5 too (extra ``h5``)
     patterns : globs of tensor names; each must match
     network_of : shape -> network
     steps, rate, optimiser, restarts : see :func:`~adntn_ref.compression.fit.fit`; 500 steps of adam and sgd by default
@@ -54,7 +55,7 @@ def compress_file(
     """
     suffix_of(output)
     require_new(output, force)
-    file = TensorFile(source)
+    file = open_tensors(source)
     if read_header(file) is not None:
         raise FileFormatError(f"{source} holds generated weights already; turn them into dense ones first (expand)")
     require_storable(output, file.dtypes if not cores_only else {})
@@ -104,7 +105,7 @@ def check_weight(name: str, shape: tuple[int, ...], dtype: str) -> None:
         raise DTypeError(f"tensor {name} has dtype {dtype}; allowed: {', '.join(REAL)}; convert it first")
 
 
-def _checked(file: TensorFile, name: str, network: Network, options: dict[str, Any]) -> Array:
+def _checked(file: TensorFile | H5File, name: str, network: Network, options: dict[str, Any]) -> Array:
     target = file.load(name)
     require_finite(target, f"tensor {name}")
     Method(network, target, **options)  # raises where the fit would
