@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from adntn_ref._version import __version__
 from adntn_ref.cli import commands, demo
@@ -18,11 +19,21 @@ from adntn_ref.program.memory import LIMIT_VARIABLE, parse_bytes
 Command = Callable[[argparse.Namespace, Output], int]
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints are JSON too where JSON was asked for."""
+
+    wants_json = False
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and what is wrong with it; exit with 2."""
+        if Parser.wants_json:
+            print(json.dumps({"error": message, "kind": "UsageError"}))
+        super().error(message)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    parser = argparse.ArgumentParser(
-        prog="adntn-ref", description="Tensor-network weight generators that compress neural networks."
-    )
+    parser = Parser(prog="adntn-ref", description="Tensor-network weight generators that compress neural networks.")
     parser.add_argument("--version", action="version", version=f"adntn-ref {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for add in (demo.add, commands.add_compress, commands.add_expand, commands.add_cost, commands.add_info):
@@ -44,6 +55,7 @@ def _seed(text: str) -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
+    Parser.wants_json = "--json" in (sys.argv[1:] if arguments is None else arguments)
     options = build_parser().parse_args(arguments)
     output = Output(options.json, options.quiet)
     before = os.environ.get(LIMIT_VARIABLE)

@@ -1,7 +1,8 @@
 """Writing files so that a reader sees the old content or the new one, never half of either."""
 
+import contextlib
 import os
-import tempfile
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,14 +20,14 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], None]
     target = Path(path)
     temporary: Path | None = None
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent or Path())
-        os.close(handle)
-        temporary = Path(name)
+        # Opened by name, not by mkstemp, so that the process's umask decides who may read the file, as for any other.
+        temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.part")
+        temporary.touch(exist_ok=False)
         write(temporary)
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(target)
+        _sync_folder(target.parent)
     except OSError as error:
         raise OutputError(f"{target} cannot be written: {error.strerror or error}") from error
     finally:
@@ -34,10 +35,18 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], None]
             temporary.unlink(missing_ok=True)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _sync_folder(folder: Path) -> None:
+    """Bring the rename itself to the disk; where a system has no handle for a folder it is left to the system."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        # Some network file systems refuse it for folders; the file is whole either way.
+        with contextlib.suppress(OSError):
+            os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def require_new(path: str | os.PathLike[str], force: bool) -> None:
