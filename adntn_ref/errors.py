@@ -79,3 +79,7 @@ class OutputError(AdntnError, OSError):
 
 class NothingSelected(AdntnError, LookupError):
     """A glob or a name that matches no tensor."""
+
+
+class CandidateError(AdntnError, RuntimeError):
+    """An implementation to be verified that cannot be started, or lacks the functions or files asked for."""

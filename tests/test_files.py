@@ -23,6 +23,7 @@ FIXTURES = Path(__file__).parent / "fixtures"
 NET = ar.BrickWall((4, 3), 2, activation="tanh")
 # Of the weight in fixtures/format1.*, written by write_fixtures below with release 0.1.0.
 FIXTURE_CORNER = (-0.5625, -1.5)
+HWIO = (3, 2, 0, 1)
 
 
 def exact_cores(net: ar.Network, seed: int = 0) -> dict[str, Any]:
@@ -35,10 +36,16 @@ def linear() -> ar.Network:
     return ar.MPO((4, 4), 2, (2, 2), (2, 2))
 
 
+def kernel() -> ar.Network:
+    return ar.MPO((4, 2, 2, 1), 2, (2, 2), (2, 2))
+
+
 def write_fixtures(folder: Path = FIXTURES) -> None:
-    """How tests/fixtures were made. Never run again for format 1: old files must stay readable."""
+    """How tests/fixtures were made. Never run again: old files must stay readable."""
     folder.mkdir(exist_ok=True)
     for suffix in SUFFIXES:
+        entries = {"conv": ar.Entry(kernel(), exact_cores(kernel()), {}, HWIO)}
+        ar.save_compressed(folder / f"format2{suffix}", entries, {}, seed=7, force=True)
         entries = {"fc.weight": ar.Entry(linear(), exact_cores(linear()), {"note": "old"})}
         dense = {"fc.bias": np.arange(4, dtype=np.float32)}
         ar.save_compressed(folder / f"format1{suffix}", entries, dense, seed=7, metadata={"source": "test"}, force=True)
@@ -56,6 +63,21 @@ def test_old_files_load(suffix: str) -> None:
     weight = old.expand()["fc.weight"]
     assert weight.shape == (4, 4)
     assert (weight[0, 0], weight[3, 3]) == FIXTURE_CORNER
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_files_of_format_2_load(suffix: str) -> None:
+    """With axes: the kernel of a Keras convolution, (2, 1, 2, 4), made as (4, 2, 2, 1)."""
+    old = ar.load_compressed(FIXTURES / f"format2{suffix}")
+    assert old.header["format_version"] == 2
+    entry = old.entries["conv"]
+    assert (entry.network, entry.axes, entry.tensor_shape) == (kernel(), HWIO, (2, 1, 2, 4))
+    ours, theirs = kernel().generate(exact_cores(kernel())), old.expand()["conv"]
+    assert theirs.shape == (2, 1, 2, 4)
+    assert theirs.flags.c_contiguous
+    for o, i, h in np.ndindex(4, 2, 2):
+        assert theirs[h, 0, i, o] == ours[o, i, h, 0]
+    assert len(np.unique(theirs)) > 8
 
 
 def compressed(path: Path, params: Any = None, net: ar.Network = NET) -> Path:
@@ -80,6 +102,44 @@ def test_compressed_round_trip(suffix: str, dtype: str, tmp_path: Path) -> None:
         "entries": {"fc.weight": {"spec": NET.to_spec(), "dtype": dtype, "info": {"relative_error": 0.5}}},
         "complex": [],
     }
+
+
+def other_header(path: Path, **facts: Any) -> Path:
+    """A compressed file whose one entry says more, or otherwise; format 2 unless said."""
+
+    def change(header: dict[str, Any]) -> None:
+        header["format_version"] = facts.pop("format_version", 2)
+        header["entries"]["fc.weight"].update(facts)
+
+    return rewritten(compressed(path), change)
+
+
+def test_only_files_with_axes_are_of_format_2(tmp_path: Path) -> None:
+    """Readers of format 1 go on reading what they understand, and refuse what they would get wrong."""
+    entries = {"a": ar.Entry(NET, NET.init(0)), "b": ar.Entry(NET, NET.init(1), {}, (1, 0))}
+    ar.save_compressed(tmp_path / "both.npz", entries, {}, seed=0)
+    read = ar.load_compressed(tmp_path / "both.npz")
+    assert read.header["format_version"] == 2
+    assert "axes" not in read.header["entries"]["a"]
+    assert read.header["entries"]["b"]["axes"] == [1, 0]
+    assert (read.entries["a"].tensor_shape, read.entries["b"].tensor_shape) == ((4, 3), (3, 4))
+    assert same(read.expand(), {"a": NET.generate(NET.init(0)), "b": NET.generate(NET.init(1)).T.copy()})
+    ar.save_compressed(tmp_path / "one.npz", {"a": entries["a"]}, {}, seed=0)
+    assert ar.load_compressed(tmp_path / "one.npz").header["format_version"] == 1
+
+
+@pytest.mark.parametrize("axes", [[0], [0, 0], [1, 2], [-1, 0], [True, False], [1.0, 0.0], "10", {}, 3])
+def test_axes_that_are_none(axes: Any, tmp_path: Path) -> None:
+    with pytest.raises(FileFormatError, match="disagree: axes must be a permutation of 0 to 1, got"):
+        ar.load_compressed(other_header(tmp_path / "c.npz", axes=axes))
+    with pytest.raises(SpecError, match="axes must be a permutation"):
+        ar.Entry(NET, NET.init(0), {}, axes)
+
+
+def test_axes_in_a_file_of_format_1(tmp_path: Path) -> None:
+    with pytest.raises(FileFormatError, match=r"format version 1 has no axes, but fc\.weight has"):
+        ar.load_compressed(other_header(tmp_path / "c.npz", axes=[1, 0], format_version=1))
+    assert ar.load_compressed(other_header(tmp_path / "d.npz")).entries["fc.weight"].axes is None
 
 
 @pytest.mark.parametrize("kind", [np.complex64, np.complex128])
@@ -110,7 +170,7 @@ def rewritten(path: Path, change: Any, drop: str = "", tensors: Any = None) -> P
 @pytest.mark.parametrize(
     ("change", "options", "message"),
     [
-        (lambda h: h.update(format_version=2), {}, "format version 2; this release .* reads 1 to 1. A newer release"),
+        (lambda h: h.update(format_version=3), {}, "format version 3; this release .* reads 1 to 2. A newer release"),
         (lambda h: h.update(format_version=0), {}, "format version 0"),
         (lambda h: h.update(format_version="1"), {}, "format version 1"),
         (lambda h: h.pop("format_version") and None, {}, "header of .* cannot be read"),
@@ -225,10 +285,11 @@ def test_failure_leaves_what_was_there(error: BaseException, old: bytes | None, 
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == ([("x.npz", old)] if old else [])
 
 
-def test_written_file_has_the_usual_permissions(tmp_path: Path) -> None:
-    write_tensors(tmp_path / "x.npz", {"w": np.ones(2)}, {})
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_written_file_has_the_usual_permissions(suffix: str, tmp_path: Path) -> None:
+    write_tensors(tmp_path / f"x{suffix}", {"w": np.ones(2)}, {})
     (tmp_path / "y").touch()
-    assert (tmp_path / "x.npz").stat().st_mode == (tmp_path / "y").stat().st_mode
+    assert (tmp_path / f"x{suffix}").stat().st_mode == (tmp_path / "y").stat().st_mode
 
 
 def test_without_safetensors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

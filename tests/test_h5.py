@@ -1,4 +1,4 @@
-"""HDF5 files of weights, as Keras writes them, and the comparison of families on them."""
+"""HDF5 files of weights, as Keras writes them, and Keras's order of axes."""
 
 import json
 from pathlib import Path
@@ -11,8 +11,8 @@ import adntn_ref as ar
 from adntn_ref.cli import main
 from adntn_ref.compression.h5file import H5File, open_tensors
 from adntn_ref.compression.tensorfile import TensorFile, write_tensors
-from adntn_ref.errors import ArrayError, FileFormatError, MissingExtra, NothingSelected
-from adntn_ref.validation import equal_count
+from adntn_ref.compression.weights import compress_file, read_weight
+from adntn_ref.errors import ArrayError, FileFormatError, MissingExtra, NonFiniteError, NothingSelected, SpecError
 
 h5py = pytest.importorskip("h5py")
 
@@ -74,49 +74,84 @@ def _missing(module: str, extra: str) -> Any:
 
 def test_keras_order_is_turned_into_ours(path: Path) -> None:
     file = open_tensors(path)
-    turned = equal_count.weight_of(file, "conv/kernel:0", "hwio")
+    turned = read_weight(file, "conv/kernel:0", "hwio")
     assert turned.shape == (8, 4, 3, 3)
     assert turned.flags.c_contiguous
-    assert turned[5, 2, 1, 0] == file.load("conv/kernel:0")[1, 0, 2, 5]
-    assert equal_count.weight_of(file, "conv/kernel:0", "oihw").shape == (3, 3, 4, 8)
+    stored = file.load("conv/kernel:0")
+    for o, i, h, w in np.ndindex(8, 4, 3, 3):
+        assert turned[o, i, h, w] == stored[h, w, i, o]
+    np.testing.assert_array_equal(read_weight(file, "dense/kernel:0", "hwio"), file.load("dense/kernel:0").T)
+    np.testing.assert_array_equal(read_weight(file, "conv/kernel:0"), stored)
     with pytest.raises(ArrayError, match="has shape"):
-        equal_count.weight_of(file, "dense/bias:0", "oihw")
+        read_weight(file, "dense/bias:0", "oihw")
+    with pytest.raises(SpecError, match="order must be one of oihw, hwio, got 'HWIO'"):
+        read_weight(file, "conv/kernel:0", "HWIO")
 
 
-def test_families_at_equal_count(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = [str(path), "--layer", "*kernel:0", "--order", "hwio", "--share", "0.4", "--steps", "5"]
-    assert equal_count.main([*arguments, "--json"]) == 0
-    conv, dense = json.loads(capsys.readouterr().out)
-    assert (conv["shape"], conv["most"]) == ([8, 4, 3, 3], 115)
-    assert [row["family"] for row in dense["rows"]] == list(ar.NETWORKS)
-    fitted = [row for row in (*conv["rows"], *dense["rows"]) if row["parameters"] is not None]
-    assert all(row["parameters"] <= 115 for row in fitted)
-    assert all(0 < row["relative_error"] < 1.2 for row in fitted)
-    svd = next(row for row in dense["rows"] if row["family"] == "lowrank")
-    values = np.linalg.svd(open_tensors(path).load("dense/kernel:0"), compute_uv=False)
-    expected = np.sqrt((values[2:] ** 2).sum() / (values**2).sum())
-    assert (svd["parameters"], svd["relative_error"]) == (48, pytest.approx(expected))
-    assert equal_count.main([*arguments, "--families", "ttn"]) == 0
-    assert "at most 115 parameters" in capsys.readouterr().out
+@pytest.mark.parametrize("suffix", ["npz", "safetensors"])
+@pytest.mark.parametrize("network", ["brickwall", "mera", "mpo"])
+def test_a_keras_file_there_and_back(
+    suffix: str, network: str, path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """compress --order hwio fits (outputs, inputs, ...), and expand writes the file's own order, to the bit."""
+    small, dense = str(tmp_path / f"small.{suffix}"), str(tmp_path / f"dense.{suffix}")
+    more = ["--network", network, "--parameters", "120", "--steps", "8", "--seed", "5", "--order", "hwio"]
+    optimiser = ["--optimiser", "als"] if network == "mpo" else []
+    assert main(["compress", str(path), "--layer", "*kernel:0", "-o", small, *more, *optimiser, "--json"]) == 0
+    conv, matrix = json.loads(capsys.readouterr().out)["layers"]
+    assert (conv["shape"], conv["axes"]) == ([3, 3, 4, 8], [3, 2, 0, 1])
+    assert (matrix["shape"], matrix["axes"]) == ([16, 8], [1, 0])
+    entry = ar.load_compressed(small).entries["conv/kernel:0"]
+    assert entry.network.placement.shape == (8, 4, 3, 3)
+    # the very fit of the turned weight
+    target = H5File(path).load("conv/kernel:0").transpose(3, 2, 0, 1).copy()
+    options = {"optimiser": "als"} if optimiser else {}
+    result = ar.fit(ar.at_most(network, target.shape, parameters=120), target, steps=8, rng=5, **options)
+    assert (entry.info["relative_error"], conv["relative_error"]) == (result.relative_error, result.relative_error)
+
+    assert main(["expand", small, "-o", dense, "--quiet"]) == 0
+    back, source = open_tensors(dense), H5File(path)
+    assert {name: back.shapes[name] for name in back.names} == source.shapes
+    assert {name: back.dtypes[name] for name in back.names} == source.dtypes
+    made = result.generate().transpose(2, 3, 1, 0)
+    assert np.ascontiguousarray(made).tobytes() == back.load("conv/kernel:0").tobytes()
+    difference = np.linalg.norm(back.load("conv/kernel:0") - source.load("conv/kernel:0"))
+    assert difference / np.linalg.norm(source.load("conv/kernel:0")) == pytest.approx(result.relative_error, rel=1e-5)
+
+    assert main(["info", small, "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)["generated"]["conv/kernel:0"]
+    assert (facts["shape"], facts["axes"], facts["spec"]["shape"]) == ([3, 3, 4, 8], [3, 2, 0, 1], [8, 4, 3, 3])
+    assert main(["info", small]) == 0
+    assert "3 x 3 x 4 x 8" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"--share": "2"}, "--share must be above 0"),
-        ({"--layer": "zz"}, "matches none"),
-        ({"--layer": "*bias*"}, "shape"),
-    ],
-)
-def test_bad_options(path: Path, changed: dict[str, str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    options = {"--layer": "*kernel:0", "--share": "0.4", **changed}
-    assert equal_count.main([str(path), *(word for pair in options.items() for word in pair)]) == 2
-    assert message in capsys.readouterr().err
+def test_the_table_of_turned_weights(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--layer", "*kernel:0", "--layers", "1", "--steps", "2", "-o", str(tmp_path / "s.npz")]
+    assert main(["compress", str(path), *options, "--order", "hwio"]) == 0
+    shown = capsys.readouterr().out
+    for text in ("hwio, fitted as (outputs, inputs, ...)", "3 x 3 x 4 x 8", "16 x 8", "relative error", "seconds"):
+        assert text in shown
+    assert main(["compress", str(path), *options, "--force"]) == 0
+    assert "hwio" not in capsys.readouterr().out
+    assert ar.load_compressed(tmp_path / "s.npz").header["format_version"] == 1
 
 
-def test_a_family_that_is_too_large_gets_a_row_without_an_error() -> None:
-    (row,) = equal_count.compare(np.eye(8), 3, ["mera"], steps=1, seed=0)
-    assert (row["parameters"], row["relative_error"], row["how"]) == (None, None, "too large")
+def test_no_other_order(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--layer", "*kernel:0", "--layers", "1", "-o", str(tmp_path / "s.npz"), "--order", "iohw"]
+    with pytest.raises(SystemExit) as done:
+        main(["compress", str(path), *options])
+    assert done.value.code == 2
+    assert "invalid choice: 'iohw'" in capsys.readouterr().err
+    with pytest.raises(SpecError, match="order must be one of oihw, hwio, got 'iohw'"):
+        compress_file(path, tmp_path / "s.npz", ["*kernel:0"], lambda shape: ar.BrickWall(shape, 1), order="iohw")
+    assert not (tmp_path / "s.npz").exists()
+
+
+def test_an_entry_that_is_not_finite_is_named_by_its_place_in_the_file(path: Path, tmp_path: Path) -> None:
+    with h5py.File(path, "a") as file:
+        file["conv/kernel:0"][2, 1, 3, 5] = np.nan
+    with pytest.raises(NonFiniteError, match=r"the first is at index \(2, 1, 3, 5\)"):
+        compress_file(path, tmp_path / "s.npz", ["conv*"], lambda shape: ar.BrickWall(shape, 1), order="hwio")
 
 
 def test_compress_and_info_read_it(path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -105,11 +105,14 @@ def test_default_start_is_orthogonal_up_to_scale() -> None:
 
 def test_other_starts() -> None:
     net = ar.BrickWall((4096,), layers=6)
+    mixed = ar.MERA((4096,), chi=3)
     for start in STARTS:
-        assert {name: core.shape for name, core in net.init(start=start).items()} == net.core_shapes
+        found = mixed if start == "isometric_near_identity" else net
+        assert {name: core.shape for name, core in found.init(start=start).items()} == found.core_shapes
     matrices = {
         start: np.array([c.reshape(4, 4) for c in net.init(rng=1, start=start).values() if c.size == 16])
         for start in STARTS
+        if start != "isometric_near_identity"
     }
     assert np.allclose(matrices["isometric"] @ matrices["isometric"].transpose(0, 2, 1), np.eye(4), atol=1e-13)
     assert np.std(matrices["normal"]) == pytest.approx(0.5, rel=0.1)
@@ -118,6 +121,69 @@ def test_other_starts() -> None:
     assert np.abs(first - [[1, 0], [0, 0]]).max() < 0.5
     raw = ar.MPO((64, 64), chi=4).init(start="normal")
     assert np.std(raw["core1"]) == pytest.approx(1 / np.sqrt(4), rel=0.3)
+
+
+MIXED = [
+    ar.MERA((64, 64), chi=3, activation="identity"),
+    ar.MERA((48,), chi=4, modes=(2, 3, 2, 2, 2), activation="identity", periodic=True),
+    ar.ATTN((16, 8, 3), chi=5, activation="identity", layout="interleaved"),
+]
+
+
+@pytest.mark.parametrize("net", MIXED, ids=repr)
+def test_isometric_near_identity(net: Any) -> None:
+    """Expansions are those of the isometric start; mixing cores are orthogonal and near the unit matrix."""
+    params, isometric = net.init(rng=2, start="isometric_near_identity"), net.init(rng=2, start="isometric")
+    unit = dict(params)
+    for name, core in params.items():
+        if not name.startswith("mix"):
+            assert np.array_equal(core, isometric[name])
+            continue
+        size = core.shape[0] * core.shape[1]
+        matrix = core.reshape(size, size)
+        assert np.allclose(matrix.T @ matrix, np.eye(size), atol=1e-14)
+        distance = np.linalg.norm(matrix - np.eye(size)) / np.sqrt(size * (size - 1))
+        assert 0.01 < distance < 0.3  # 0.1 to first order
+        unit[name] = np.eye(size).reshape(core.shape)
+    tree = ar.TTN(net.shape, net.chi, net.modes, "identity", layout=net.layout)
+    weight, without = net.generate(params), net.generate(unit)
+    np.testing.assert_allclose(without, tree.generate({name: params[name] for name in tree.core_shapes}), atol=1e-14)
+    assert 0 < np.linalg.norm(weight - without) < np.linalg.norm(without)
+    if net.placement.generated == net.weights:  # isometries keep the norm of the root
+        assert np.linalg.norm(weight) == pytest.approx(np.linalg.norm(params["root"]), rel=1e-12)
+
+
+def test_mixing_cores_near_the_identity_to_first_order() -> None:
+    net = ar.MERA((2**14,), chi=4)
+    cores = net.init(rng=0, start="isometric_near_identity")
+    matrices = [core.reshape(16, 16) for name, core in cores.items() if core.shape == (4, 4, 4, 4)]
+    below = np.concatenate([m[np.tril_indices(16, -1)] for m in matrices])
+    assert np.std(below) == pytest.approx(0.1, rel=0.15)
+    assert np.mean([np.abs(m + m.T - 2 * np.eye(16)).max() for m in matrices]) < 0.35
+
+
+@pytest.mark.parametrize(
+    ("net", "lacks"),
+    [
+        (ar.BrickWall((64,), layers=2), "no expansions: take start='near_identity'"),
+        (ar.TTN((64,), chi=2), "no mixing cores: take start='isometric'"),
+        (ar.TTN((64,), chi=2, activation_site="node"), "no mixing cores: take start='isometric'"),
+        (ar.MERA((4,), chi=2), "no mixing cores: take start='isometric'"),
+        (ar.Sum(ar.MERA((64,), chi=2), ar.TTN((64,), chi=2)), "no mixing cores"),
+    ],
+    ids=repr,
+)
+def test_isometric_near_identity_needs_both_kinds_of_core(net: Any, lacks: str) -> None:
+    with pytest.raises(SpecError, match=lacks):
+        net.init(start="isometric_near_identity")
+    with pytest.raises(SpecError, match=lacks):
+        ar.fit(net, np.ones(net.placement.shape), steps=1, start="isometric_near_identity")
+
+
+def test_isometric_near_identity_is_a_start_of_a_fit() -> None:
+    net = ar.MERA((8, 8), chi=2, activation="identity")
+    target = np.outer(np.arange(1.0, 9), np.arange(1.0, 9))
+    assert ar.fit(net, target, steps=200, start="isometric_near_identity").relative_error < 0.3
 
 
 @pytest.mark.parametrize(("outputs", "inputs"), [(4, 4), (6, 2), (2, 6), (1, 3), (3, 1), (5, 5)])

@@ -7,6 +7,7 @@ from adntn_ref.ad.arrays import REAL
 from adntn_ref.cli.networks import add_network_options, network_for
 from adntn_ref.cli.output import Output, count, size
 from adntn_ref.compression.atomic import require_new
+from adntn_ref.compression.axes import ORDERS
 from adntn_ref.compression.files import load_compressed, read_header
 from adntn_ref.compression.h5file import open_tensors
 from adntn_ref.compression.method import STEPS
@@ -31,6 +32,13 @@ def add_compress(subparsers: Any) -> Made:
     )
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="safetensors or npz file to write")
     parser.add_argument(
+        "--order",
+        choices=ORDERS,
+        default="oihw",
+        help="axes of the file's weights: oihw and (outputs, inputs), as PyTorch's (default); hwio and (inputs,"
+        " outputs), as Keras's, which are fitted as (outputs, inputs, ...) and expand to the file's order again",
+    )
+    parser.add_argument(
         "--optimiser",
         default="adam",
         choices=tuple(STEPS),
@@ -54,6 +62,7 @@ def run_compress(options: argparse.Namespace, output: Output) -> int:
         options.output,
         options.layer,
         lambda shape: network_for(options, shape),
+        order=options.order,
         steps=options.steps,
         rate=options.rate,
         optimiser=options.optimiser,
@@ -76,7 +85,8 @@ def run_compress(options: argparse.Namespace, output: Output) -> int:
         for row in facts["layers"]
     ]
     columns = ("layer", "shape", "weights", "parameters", "ratio", "relative error", "seconds")
-    output.table(f"stage 1, seed {options.seed}", columns, rows)
+    turned = "; hwio, fitted as (outputs, inputs, ...)" if options.order == "hwio" else ""
+    output.table(f"stage 1, seed {options.seed}{turned}", columns, rows)
     output.line(f"written to {options.output}")
     output.result(facts)
     return 0
@@ -181,11 +191,13 @@ def run_info(options: argparse.Namespace, output: Output) -> int:
         for name, entry in compressed.entries.items():
             net = entry.network
             numbers = {"parameters": net.parameter_count, "weights": net.weights, "ratio": net.compression_ratio}
-            facts["generated"][name] = {"spec": net.to_spec(), **numbers, **entry.info}
+            axes = {} if entry.axes is None else {"axes": list(entry.axes)}
+            facts["generated"][name] = {"spec": net.to_spec(), "shape": list(entry.tensor_shape), **axes, **numbers}
+            facts["generated"][name].update(entry.info)
             what = (
                 f"{net.to_spec()['network']}, {count(net.parameter_count)} numbers, ratio {net.compression_ratio:,.4g}"
             )
-            rows.append([name, " x ".join(map(str, net.placement.shape)), what])
+            rows.append([name, " x ".join(map(str, entry.tensor_shape)), what + (", axes turned" if axes else "")])
     for name in file.names if header is None else compressed.dense:
         facts["tensors"][name] = {"shape": list(file.shapes[name]), "dtype": file.dtypes[name]}
         note = "" if file.dtypes[name] in REAL else " (cannot be compressed in this dtype)"

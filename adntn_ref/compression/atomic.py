@@ -23,7 +23,9 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], None]
         # Opened by name, not by mkstemp, so that the process's umask decides who may read the file, as for any other.
         temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.part")
         temporary.touch(exist_ok=False)
+        mode = temporary.stat().st_mode
         write(temporary)
+        temporary.chmod(mode)  # safetensors' writer puts a file of its own there, for its owner alone
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
         temporary.replace(target)

@@ -7,6 +7,10 @@ holds a JSON header::
     {"format_version": 1, "library_version": "0.1.0", "seed": 0,
      "entries": {"fc1.weight": {"spec": {...}, "dtype": "float32", "info": {...}}},
      "complex": ["names of cores stored as pairs of reals"]}
+
+Format 2 adds ``"axes": [3, 2, 0, 1]`` to entries whose network makes the tensor with its axes turned: axis k of the
+network's weight is axis ``axes[k]`` of the tensor. A reader of format 1 would pass over that entry and hand out the
+weight in a wrong order, so a file that has one is format 2, which such a reader refuses; a file without stays format 1.
 """
 
 import json
@@ -19,28 +23,47 @@ import numpy as np
 
 from adntn_ref._version import __version__
 from adntn_ref.ad.arrays import Array, is_complex
+from adntn_ref.compression.axes import check_axes, inverse, turned, turned_shape
 from adntn_ref.compression.h5file import H5File
 from adntn_ref.compression.tensorfile import TensorFile, write_tensors
 from adntn_ref.errors import AdntnError, FileFormatError, SpecError
 from adntn_ref.networks.base import Network, Params
 from adntn_ref.networks.registry import from_spec
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 HEADER = "adntn_ref"
 SEPARATOR = "::"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One generated weight: its network, its cores, and JSON-able facts about its fit."""
+    """One generated tensor: its network, its cores, and JSON-able facts about its fit.
+
+    ``axes``: axis k of the network's weight is axis ``axes[k]`` of the tensor; None where they are the same.
+
+    Raises
+    ------
+    SpecError
+        If ``axes`` is no permutation of the weight's axes.
+    """
 
     network: Network
     params: Params
     info: dict[str, Any] = field(default_factory=dict)
+    axes: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "axes", check_axes(self.axes, len(self.network.placement.shape)))
+
+    @property
+    def tensor_shape(self) -> tuple[int, ...]:
+        """The tensor's shape, its axes in the order of the model's file."""
+        return turned_shape(self.network.placement.shape, inverse(self.axes))
 
     def generate(self) -> Array:
-        """Return the weight."""
-        return self.network.generate(self.params)
+        """Return the tensor, its axes in the order of the model's file."""
+        weight = self.network.generate(self.params)
+        return weight if self.axes is None else turned(weight, inverse(self.axes))
 
 
 @dataclass(frozen=True)
@@ -87,16 +110,19 @@ def save_compressed(
                 pairs.append(key)
             tensors[key] = value
     header = {
-        "format_version": FORMAT_VERSION,
+        "format_version": 1 if all(entry.axes is None for entry in entries.values()) else 2,
         "library_version": __version__,
         "seed": seed,
-        "entries": {
-            name: {"spec": e.network.to_spec(), "dtype": e.network.check_params(e.params), "info": e.info}
-            for name, e in entries.items()
-        },
+        "entries": {name: _facts(entry) for name, entry in entries.items()},
         "complex": pairs,
     }
     write_tensors(path, tensors, {**(metadata or {}), HEADER: json.dumps(header, sort_keys=True)}, force=force)
+
+
+def _facts(entry: Entry) -> dict[str, Any]:
+    spec, dtype = entry.network.to_spec(), entry.network.check_params(entry.params)
+    facts = {"spec": spec, "dtype": dtype, "info": entry.info}
+    return facts if entry.axes is None else {**facts, "axes": list(entry.axes)}
 
 
 def read_header(file: TensorFile | H5File) -> dict[str, Any] | None:
@@ -137,6 +163,7 @@ def load_compressed(path: str | Path) -> CompressedFile:
     if header is None:
         raise FileFormatError(f"{path} holds no generated weights: it was not written by adntn_ref")
     try:
+        _require_version(header)
         entries = {name: _entry(file, name, facts, set(header["complex"])) for name, facts in header["entries"].items()}
     except FileFormatError:
         raise
@@ -146,6 +173,13 @@ def load_compressed(path: str | Path) -> CompressedFile:
     dense = {name: file.load(name) for name in file.names if name not in cores}
     metadata = {key: value for key, value in file.metadata.items() if key != HEADER}
     return CompressedFile(entries, dense, header, metadata)
+
+
+def _require_version(header: dict[str, Any]) -> None:
+    """Refuse axes in a header of format 1: whoever wrote it, other readers would take the tensor as it stands."""
+    turned_ones = [name for name, facts in header["entries"].items() if "axes" in facts]
+    if turned_ones and header["format_version"] < 2:
+        raise SpecError(f"format version 1 has no axes, but {', '.join(turned_ones)} has")
 
 
 def _entry(file: TensorFile, name: str, facts: dict[str, Any], pairs: set[str]) -> Entry:
@@ -160,7 +194,7 @@ def _entry(file: TensorFile, name: str, facts: dict[str, Any], pairs: set[str]) 
     dtype = network.check_params(params)
     if dtype != facts["dtype"]:
         raise FileFormatError(f"{file.path}: cores of {name} are {dtype}, the header says {facts['dtype']}")
-    return Entry(network, params, dict(facts.get("info") or {}))
+    return Entry(network, params, dict(facts.get("info") or {}), facts.get("axes"))
 
 
 def _joined(pairs: Array) -> Array:

@@ -6,6 +6,7 @@ from typing import Any
 
 from adntn_ref.ad.arrays import REAL, Array, require_finite
 from adntn_ref.compression.atomic import require_new
+from adntn_ref.compression.axes import axes_of, turned, turned_shape
 from adntn_ref.compression.files import Entry, read_header, save_compressed
 from adntn_ref.compression.fit import fit
 from adntn_ref.compression.h5file import H5File, open_tensors
@@ -22,6 +23,7 @@ def compress_file(
     patterns: Sequence[str],
     network_of: Callable[[tuple[int, ...]], Network],
     *,
+    order: str = "oihw",
     steps: int | None = None,
     rate: float | None = None,
     optimiser: str = "adam",
@@ -39,7 +41,9 @@ def compress_file(
     ----------
     source, output : safetensors or npz files; the source may be HDF5 too (extra ``h5``)
     patterns : globs of tensor names; each must match
-    network_of : shape -> network
+    network_of : shape -> network; the shape is (outputs, inputs, ...) whatever the file's order
+    order : ``"hwio"`` for files of Keras: kernels of convolutions are (height, width, inputs, outputs) and dense ones
+        (inputs, outputs); they are fitted as (outputs, inputs, ...), and expand to the file's own order again
     steps, rate, optimiser, restarts : see :func:`~adntn_ref.compression.fit.fit`; 500 steps of adam and sgd by default
     seed : the k-th selected tensor's fit starts from seed + k
     cores_only : leave the tensors that were not selected out of the output
@@ -62,31 +66,36 @@ def compress_file(
     names = select(file.names, patterns)
     for name in names:
         check_weight(name, file.shapes[name], file.dtypes[name])
-    networks = {name: network_of(file.shapes[name]) for name in names}
+    axes = {name: axes_of(order, len(file.shapes[name])) for name in names}
+    networks = {name: network_of(turned_shape(file.shapes[name], axes[name])) for name in names}
     for name in names:
         networks[name].require_memory(file.dtypes[name], backward=True)
     if steps is None and optimiser in ("adam", "sgd"):
         steps = 500
     options: dict[str, Any] = {"steps": steps, "rate": rate, "optimiser": optimiser}
-    targets = {name: _checked(file, name, networks[name], options) for name in names}
+    targets = {name: read_weight(file, name, order) for name in names}
+    for name in names:
+        Method(networks[name], targets[name], **options)  # raises where the fit would
     dense = {} if cores_only else {name: file.load(name) for name in file.names if name not in targets}
     entries, rows = {}, []
     for k, name in enumerate(names):
         result = fit(networks[name], targets[name], rng=seed + k, restarts=restarts, progress=progress, **options)
         info = {"relative_error": result.relative_error, "seed": result.seed, "history": result.history.summary()}
-        entries[name] = Entry(networks[name], result.params, info)
-        rows.append(layer_row(name, networks[name], result.relative_error, result.seconds))
+        entries[name] = Entry(networks[name], result.params, info, axes[name])
+        rows.append(layer_row(name, entries[name], result.relative_error, result.seconds))
     save_compressed(output, entries, dense, seed=seed, metadata=file.metadata, force=force)
     weights, parameters = sum(row["weights"] for row in rows), sum(row["parameters"] for row in rows)
     totals = {"weights": weights, "parameters": parameters, "compression_ratio": weights / parameters}
     return {"output": str(output), "seed": seed, "layers": rows, **totals}
 
 
-def layer_row(name: str, network: Network, error: float, seconds: float) -> dict[str, Any]:
-    """Return one layer's line of a table, JSON-able."""
+def layer_row(name: str, entry: Entry, error: float, seconds: float) -> dict[str, Any]:
+    """Return one layer's line of a table, JSON-able; the shape is the file's, ``axes`` says how it was turned."""
+    network = entry.network
     return {
         "name": name,
-        "shape": list(network.placement.shape),
+        "shape": list(entry.tensor_shape),
+        "axes": None if entry.axes is None else list(entry.axes),
         "weights": network.weights,
         "parameters": network.parameter_count,
         "ratio": network.compression_ratio,
@@ -105,8 +114,17 @@ def check_weight(name: str, shape: tuple[int, ...], dtype: str) -> None:
         raise DTypeError(f"tensor {name} has dtype {dtype}; allowed: {', '.join(REAL)}; convert it first")
 
 
-def _checked(file: TensorFile | H5File, name: str, network: Network, options: dict[str, Any]) -> Array:
-    target = file.load(name)
-    require_finite(target, f"tensor {name}")
-    Method(network, target, **options)  # raises where the fit would
-    return target
+def read_weight(file: TensorFile | H5File, name: str, order: str = "oihw") -> Array:
+    """Read a weight as (outputs, inputs, ...), in C order; ``order`` is the file's, see :func:`compress_file`.
+
+    Raises
+    ------
+    SpecError, ArrayError, DTypeError, FileFormatError
+    NonFiniteError
+        Naming the first entry that is not finite by its index in the file.
+    """
+    check_weight(name, file.shapes[name], file.dtypes[name])
+    axes = axes_of(order, len(file.shapes[name]))
+    weight = file.load(name)
+    require_finite(weight, f"tensor {name}")
+    return turned(weight, axes)

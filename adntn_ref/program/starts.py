@@ -5,6 +5,10 @@ orthogonal*, reads each core as a matrix (outputs x inputs), makes it orthogonal
 step so that the state after it has root mean square 1 and the weight the wanted standard deviation. It keeps states
 alive to any depth tried, where uncalibrated normal starts fade and near-identity ones collapse to zero from about
 five layers. (Ours.)
+
+For aTTN and MERA *isometric near identity* begins near a tree: expansions are isometries and mixing cores orthogonal
+matrices close to the unit matrix, as where disentanglers are added to a tree that is there (Felser, Notarnicola,
+Montangero, arXiv 2011.08200).
 """
 
 from collections.abc import Callable
@@ -30,10 +34,12 @@ def draw_cores(shapes: Shapes, vectors: set[str], rng: np.random.Generator, star
     Raises
     ------
     SpecError
-        For an unknown start.
+        For an unknown start, and one that has no meaning for these cores.
     """
     if not isinstance(start, str) or start not in STARTS:
         raise SpecError(f"no start is called {start!r}; allowed: {', '.join(STARTS)}")
+    if start == "isometric_near_identity":
+        _require_expansions_and_mixing(shapes, vectors)
     make = STARTS[start]
     return {name: make(rng.standard_normal(shape), name in vectors) for name, shape in shapes.items()}
 
@@ -75,9 +81,37 @@ def _near_identity_core(normal: Array, is_vector: bool) -> Array:
     return unit + 0.1 * normal
 
 
+def _isometric_near_identity_core(normal: Array, is_vector: bool) -> Array:
+    """Expansions: the orthogonal factor Q. Mixing cores: Q of the unit matrix plus noise of standard deviation 0.1.
+
+    To first order in the noise N that is ``1 + 0.1 (L - L^T)``, L the part of N below the diagonal.
+    """
+    if not is_vector and _mixes(normal.shape):
+        return orthogonal(_near_identity_core(normal, is_vector), inputs_of(normal.shape))
+    return _orthogonal_core(normal, is_vector)
+
+
+def _mixes(shape: tuple[int, ...]) -> bool:
+    return len(shape) == 4 and shape[:2] == shape[2:]
+
+
+def _require_expansions_and_mixing(shapes: Shapes, vectors: set[str]) -> None:
+    """Refuse what has no expansions, shape (chi_l, chi_r, chi), or no mixing cores, shape (m, n, m, n)."""
+    others = [shape for name, shape in shapes.items() if name not in vectors]
+    mixing = any(_mixes(shape) for shape in others)
+    if mixing and any(len(shape) == 3 for shape in others):
+        return
+    lacks, instead = ("expansions", "near_identity") if mixing else ("mixing cores", "isometric")
+    raise SpecError(
+        f"start='isometric_near_identity' is for networks with expansions and mixing cores (attn, mera); this one has"
+        f" no {lacks}: take start={instead!r}"
+    )
+
+
 STARTS: dict[str, Callable[[Array, bool], Array]] = {
     "calibrated_orthogonal": _orthogonal_core,
     "isometric": _orthogonal_core,
+    "isometric_near_identity": _isometric_near_identity_core,
     "normal": _normal_core,
     "near_identity": _near_identity_core,
 }
