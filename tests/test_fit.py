@@ -22,7 +22,7 @@ from adntn_ref.errors import (
     ParameterError,
     SpecError,
 )
-from adntn_ref.validation.gradients import check_gradient
+from adntn_ref.validation.checks.gradients import check_gradient
 
 NET = ar.BrickWall((4, 4), layers=1)
 

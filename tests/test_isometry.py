@@ -14,7 +14,7 @@ from adntn_ref.compression.alive import dead_share
 from adntn_ref.compression.isometry import isometric_cores, nearest_isometry, penalised, penalty
 from adntn_ref.compression.objectives import euclidean_objective
 from adntn_ref.errors import SpecError, StartError
-from adntn_ref.validation.gradients import check_gradient
+from adntn_ref.validation.checks.gradients import check_gradient
 
 NETS = [
     ar.BrickWall((4, 6), 2),

@@ -11,7 +11,7 @@ import adntn_ref as ar
 from adntn_ref import ad
 from adntn_ref.errors import ArrayError, SpecError
 from adntn_ref.nn.layers import he_normal
-from adntn_ref.validation.gradients import check_gradient
+from adntn_ref.validation.checks.gradients import check_gradient
 
 SMOOTH: list[tuple[str, Any, tuple[int, ...]]] = [
     ("linear", ar.Linear(3, 2), (3,)),

@@ -13,7 +13,7 @@ import adntn_ref as ar
 from adntn_ref import ad
 from adntn_ref.errors import ArrayError, DTypeError, NothingSelected, ParameterError, SpecError
 from adntn_ref.nn.models import select
-from adntn_ref.validation.gradients import check_gradient
+from adntn_ref.validation.checks.gradients import check_gradient
 
 
 def test_lenet5_and_fc2_are_the_papers() -> None:

@@ -26,7 +26,7 @@ from adntn_ref.errors import (
     SpecError,
 )
 from adntn_ref.nn.data import Part
-from adntn_ref.validation.gradients import check_gradient
+from adntn_ref.validation.checks.gradients import check_gradient
 
 PART = blobs(np.random.default_rng(5), 60, 4, 4, "float64")
 
