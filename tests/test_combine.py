@@ -14,8 +14,7 @@ from adntn_ref.errors import DTypeError, MemoryLimitError, SpecError, StartError
 from adntn_ref.networks import combination
 from adntn_ref.program import memory
 from adntn_ref.validation import check_gradient, dense_shallow
-from adntn_ref.validation.strategies import parameters
-from adntn_ref.validation.strategies_shallow import bases, combinations
+from adntn_ref.validation.strategies import bases, combinations, parameters
 
 
 def parts_of(weight: Any) -> list[Any]:

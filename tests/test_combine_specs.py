@@ -16,7 +16,7 @@ from refusals import refused
 
 import adntn_ref as ar
 from adntn_ref.errors import ArrayError, DTypeError, NonFiniteError, ParameterError, SpecError
-from adntn_ref.validation.strategies_shallow import bases, combinations
+from adntn_ref.validation.strategies import bases, combinations
 
 
 @given(combinations(depth=3))

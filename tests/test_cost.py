@@ -12,7 +12,7 @@ import adntn_ref as ar
 from adntn_ref.errors import DTypeError, SpecError
 from adntn_ref.program.steps import Activate, Mix, Product
 from adntn_ref.program.windows import Window
-from adntn_ref.validation.strategies import brickwalls, networks
+from adntn_ref.validation.strategies import brickwalls, walls_and_mpos
 
 
 class Counted(np.ndarray):
@@ -68,7 +68,7 @@ def window_products(step: Mix, x: Any, g: Any) -> None:
         window.apply(np.eye(window.inputs).view(Counted), g)
 
 
-@given(networks())
+@given(walls_and_mpos())
 def test_totals(net: ar.Network) -> None:
     cost = net.cost("float64")
     assert (cost.parameters, cost.weights) == (net.parameter_count, net.weights)

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 import adntn_ref as ar
 from adntn_ref.errors import AdntnError, ArrayError, DTypeError, MemoryLimitError, NonFiniteError
 from adntn_ref.program import memory
-from adntn_ref.validation.strategies import cotangents, mpos, parameters
-from adntn_ref.validation.strategies_shallow import lowranks, tensor_trains, tuckers
+from adntn_ref.validation.strategies import cotangents, lowranks, mpos, parameters, tensor_trains, tuckers
 
 Decomposed = ar.LowRank | ar.TensorTrain | ar.MPO | ar.Tucker
 ANY = st.one_of(lowranks(), tensor_trains(256), mpos(256), tuckers(256))

@@ -10,6 +10,7 @@ import pytest
 import adntn_ref
 import adntn_ref.backends
 import adntn_ref.validation
+from adntn_ref.errors import MissingExtra
 
 ROOT = Path(__file__).parent.parent
 OPTIONS = doctest.NORMALIZE_WHITESPACE
@@ -27,7 +28,11 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_in_docstrings(name: str) -> None:
-    failed, _ = doctest.testmod(importlib.import_module(name), optionflags=OPTIONS)
+    try:
+        module = importlib.import_module(name)
+    except MissingExtra as missing:  # an adapter of a framework that is not here
+        pytest.skip(str(missing))
+    failed, _ = doctest.testmod(module, optionflags=OPTIONS)
     assert failed == 0
 
 
@@ -42,7 +47,8 @@ def test_examples_in_pages(page: Path) -> None:
 
 def test_there_are_examples() -> None:
     finder = doctest.DocTestFinder()
-    examples = sum(len(test.examples) for name in MODULES for test in finder.find(importlib.import_module(name)))
+    own = [name for name in MODULES if not name.startswith("adntn_ref.validation.adapters")]  # they need frameworks
+    examples = sum(len(test.examples) for name in own for test in finder.find(importlib.import_module(name)))
     assert examples > 30
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import adntn_ref as ar
 from adntn_ref.program.steps import Activate, Mix
-from adntn_ref.validation.strategies import brickwalls, mpos, networks, parameters
+from adntn_ref.validation.strategies import brickwalls, mpos, parameters, walls_and_mpos
 
 MODES_OF_MPO = [
     ((4, 7, 7, 4), (4, 4, 4, 4), 1024),
@@ -129,7 +129,7 @@ def test_padding_takes_no_part(net: ar.BrickWall, data: st.DataObject) -> None:
     assert np.array_equal(net.generate(params), place.extract(whole))
 
 
-@given(networks(), st.data())
+@given(walls_and_mpos(), st.data())
 def test_linear_in_every_core_of_one_layer(net: ar.Network, data: st.DataObject) -> None:
     params = data.draw(parameters(net))
     if isinstance(net, ar.BrickWall) and net.activation_every == "layer" and net.layers == 1:

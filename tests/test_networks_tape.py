@@ -12,7 +12,7 @@ import adntn_ref as ar
 from adntn_ref import ad
 from adntn_ref.program.steps import Mix
 from adntn_ref.validation import dense
-from adntn_ref.validation.strategies import ANALYTIC, brickwalls, cotangents, networks, parameters
+from adntn_ref.validation.strategies import ANALYTIC, brickwalls, cotangents, parameters, walls_and_mpos
 
 MANY = settings(max_examples=4 * settings().max_examples)
 Params = dict[str, Any]
@@ -38,11 +38,11 @@ def inner(a: Any, b: Any) -> Any:
 
 
 def small() -> st.SearchStrategy[ar.Network]:
-    return networks(limit=128)
+    return walls_and_mpos(limit=128)
 
 
 @MANY
-@given(cases(networks()))
+@given(cases(walls_and_mpos()))
 def test_tape_equals_closed_form(case: Case) -> None:
     net, params, g = case
     found = ar.grad(lambda p: inner(net.generate(p), g))(params)
@@ -50,7 +50,7 @@ def test_tape_equals_closed_form(case: Case) -> None:
 
 
 @MANY
-@given(cases(networks(("identity",)), "complex128"))
+@given(cases(walls_and_mpos(("identity",)), "complex128"))
 def test_tape_equals_closed_form_for_complex(case: Case) -> None:
     net, params, g = case
     found = ar.grad(lambda p: inner(net.generate(p), g))(params)
@@ -106,7 +106,7 @@ def test_mpo_and_wall_forward_mode(case: Case, seed: int) -> None:
     assert abs(pushed - sum(terms)) <= 1e-12 * max(scale, 1e-200)
 
 
-@given(cases(networks(ANALYTIC, limit=256)), st.data())
+@given(cases(walls_and_mpos(ANALYTIC, limit=256)), st.data())
 def test_complex_step(case: Case, data: st.DataObject) -> None:
     """Im <W(w + i h e), G> / h is the derivative, exact to rounding: two cores in full, the others along one line."""
     net, params, g = case

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import adntn_ref as ar
 from adntn_ref.validation import dense
-from adntn_ref.validation.strategies import brickwalls, cotangents, mpos, networks, parameters
+from adntn_ref.validation.strategies import brickwalls, cotangents, mpos, parameters, walls_and_mpos
 
 RTOL = 1e-12
 MANY = settings(max_examples=4 * settings().max_examples)
@@ -66,19 +66,19 @@ def check_case(case: Case, rtol: float = RTOL) -> None:
 
 
 @MANY
-@given(cases(networks()))
+@given(cases(walls_and_mpos()))
 def test_double(case: Case) -> None:
     check_case(case)
 
 
 @MANY
-@given(cases(networks(("identity",)), "complex128"))
+@given(cases(walls_and_mpos(("identity",)), "complex128"))
 def test_complex(case: Case) -> None:
     check_case(case)
 
 
 @MANY
-@given(cases(networks(), "float32"))
+@given(cases(walls_and_mpos(), "float32"))
 def test_single(case: Case) -> None:
     # Depth 8, sums of up to 512 terms: 2e-5 is 170 units of rounding. Kinks: an entry whose sign rounding flips is
     # itself of the size of rounding, but its derivative is not; relu and leaky_relu stand in the next test.
@@ -104,7 +104,7 @@ def test_single_with_kinks(activation: str) -> None:
 
 
 @MANY
-@given(cases(networks()), st.sampled_from(["fortran", "negative", "strided", "read-only", "offset"]))
+@given(cases(walls_and_mpos()), st.sampled_from(["fortran", "negative", "strided", "read-only", "offset"]))
 def test_memory_layouts(case: Case, kind: str) -> None:
     net, params, g = case
     before = {name: core.copy() for name, core in params.items()}
@@ -137,7 +137,7 @@ def laid_out(x: np.ndarray, kind: str) -> np.ndarray:
 
 
 @MANY
-@given(cases(networks()))
+@given(cases(walls_and_mpos()))
 def test_results_are_contiguous_and_own_kind(case: Case) -> None:
     net, params, g = case
     weight, pullback = net.vjp(params)
@@ -148,7 +148,7 @@ def test_results_are_contiguous_and_own_kind(case: Case) -> None:
 
 
 @MANY
-@given(cases(networks()))
+@given(cases(walls_and_mpos()))
 def test_pullback_twice_and_linear(case: Case) -> None:
     net, params, g = case
     _, pullback = net.vjp(params)

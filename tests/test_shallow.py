@@ -17,8 +17,7 @@ import adntn_ref as ar
 from adntn_ref.errors import DTypeError, MemoryLimitError, ParameterError, SpecError
 from adntn_ref.program import memory
 from adntn_ref.validation import check_gradient, dense_shallow
-from adntn_ref.validation.strategies import cotangents, mpos, parameters
-from adntn_ref.validation.strategies_shallow import shallow
+from adntn_ref.validation.strategies import cotangents, mpos, parameters, shallow
 
 NETS = {
     "lowrank": ar.LowRank((6, 5), 2),

@@ -12,8 +12,7 @@ import adntn_ref as ar
 from adntn_ref import ad
 from adntn_ref.networks.ttn import TTN
 from adntn_ref.validation import dense_tree
-from adntn_ref.validation.strategies import ACTIVATIONS, ANALYTIC
-from adntn_ref.validation.strategies_trees import node_trees, trees
+from adntn_ref.validation.strategies import ACTIVATIONS, ANALYTIC, node_trees, trees
 
 MANY = settings(max_examples=4 * settings().max_examples)
 

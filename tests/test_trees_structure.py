@@ -23,8 +23,7 @@ from adntn_ref.networks.tree import TreeNetwork
 from adntn_ref.networks.ttn import TTN
 from adntn_ref.program.steps import Activate, Expand, Mix, Product
 from adntn_ref.validation import dense_tree
-from adntn_ref.validation.strategies import ACTIVATIONS
-from adntn_ref.validation.strategies_trees import trees
+from adntn_ref.validation.strategies import ACTIVATIONS, trees
 
 KINDS = [TTN, ATTN, MERA]
 EVERY = pytest.mark.parametrize("kind", KINDS)

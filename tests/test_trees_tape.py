@@ -16,8 +16,7 @@ from adntn_ref.networks.tree import TreeNetwork
 from adntn_ref.networks.ttn import TTN
 from adntn_ref.program.steps import Activate
 from adntn_ref.validation import dense_tree
-from adntn_ref.validation.strategies import ANALYTIC
-from adntn_ref.validation.strategies_trees import trees
+from adntn_ref.validation.strategies import ANALYTIC, trees
 
 MANY = settings(max_examples=4 * settings().max_examples)
 SMALL = [

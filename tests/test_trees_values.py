@@ -14,7 +14,7 @@ from adntn_ref.networks.mera import MERA
 from adntn_ref.networks.tree import Tree, TreeNetwork, children
 from adntn_ref.networks.ttn import TTN
 from adntn_ref.validation import dense_tree
-from adntn_ref.validation.strategies_trees import trees
+from adntn_ref.validation.strategies import trees
 
 MANY = settings(max_examples=4 * settings().max_examples)
 

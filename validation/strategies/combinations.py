@@ -1,4 +1,4 @@
-"""Hypothesis strategies for shallow networks and combinations small enough for the dense oracle."""
+"""Combinations of networks, nested, and the frozen weights of their deltas."""
 
 from typing import Any
 
@@ -7,51 +7,7 @@ from hypothesis import strategies as st
 from adntn_ref.networks import CP, MPO, TTN, BrickWall, Delta, LowRank, Network, Split, Stack, Sum, TensorTrain, Tucker
 from adntn_ref.networks.combination import Combination
 
-from .strategies import _flat, _matrix, _normal, mpos
-
-SMALL = 64
-"""Most entries of a network whose gradient the oracle finds core entry by core entry."""
-
-
-@st.composite
-def _placed(draw: st.DrawFn, limit: int) -> dict[str, Any]:
-    layout = draw(st.sampled_from(["flat", "flat", "axes", "interleaved"]))
-    return {**draw(_flat(limit) if layout == "flat" else _matrix(limit)), "layout": layout}
-
-
-@st.composite
-def lowranks(draw: st.DrawFn, limit: int = SMALL) -> LowRank:
-    """Draw a low-rank network, of a rank above the matrix's own too."""
-    shape: tuple[int, ...] = draw(_matrix(limit))["shape"]
-    return LowRank(shape, draw(st.integers(1, 5)))
-
-
-@st.composite
-def tensor_trains(draw: st.DrawFn, limit: int = SMALL) -> TensorTrain:
-    """Draw a tensor train: every layout, with padding where it so happens."""
-    return TensorTrain(**draw(_placed(limit)), chi=draw(st.integers(1, 5)))
-
-
-@st.composite
-def cps(draw: st.DrawFn, limit: int = SMALL) -> CP:
-    """Draw a CP network: every layout, with padding where it so happens."""
-    return CP(**draw(_placed(limit)), rank=draw(st.integers(1, 5)))
-
-
-@st.composite
-def tuckers(draw: st.DrawFn, limit: int = SMALL) -> Tucker:
-    """Draw a Tucker network of a common rank or of one a mode: every layout."""
-    place = draw(_placed(limit))
-    common = Tucker(**place, ranks=draw(st.integers(1, 4)))
-    if draw(st.booleans()):
-        return common
-    ranks = tuple(draw(st.integers(1, d)) for d in common.placement.modes)
-    return Tucker(**place, ranks=ranks)
-
-
-def shallow(limit: int = SMALL) -> st.SearchStrategy[Network]:
-    """Return low-rank networks, tensor trains, matrix product operators, CP and Tucker networks."""
-    return st.one_of(lowranks(limit), tensor_trains(limit), mpos(limit), cps(limit), tuckers(limit))
+from .arrays import normal
 
 
 def of_shape(shape: tuple[int, ...], linear: bool = False) -> st.SearchStrategy[Network]:
@@ -116,7 +72,7 @@ def fits(n: int, shape: tuple[int, ...]) -> bool:
 
 def frozen(shape: tuple[int, ...]) -> Any:
     """Return the frozen weight of the deltas of one shape."""
-    return _normal(7, shape, "float64")
+    return normal(7, shape, "float64")
 
 
 def bases(network: Network) -> dict[Any, Any]:

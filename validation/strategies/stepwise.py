@@ -1,18 +1,35 @@
-"""Hypothesis strategies for trees small enough for the dense oracle."""
+"""Networks that are programs of steps: brick-walls and trees."""
 
 from typing import Any
 
 from hypothesis import strategies as st
 
-from adntn_ref.networks.attn import ATTN
-from adntn_ref.networks.mera import MERA
+from adntn_ref.networks import ATTN, MERA, TTN, BrickWall
 from adntn_ref.networks.tree import TreeNetwork
-from adntn_ref.networks.ttn import TTN
 
-from .strategies import ACTIVATIONS, LARGEST, _flat, _matrix
+from .places import LARGEST, placed
 
+ACTIVATIONS = ("identity", "relu", "leaky_relu", "tanh", "sigmoid", "gelu", "silu", "sin")
+ANALYTIC = ("identity", "tanh", "sigmoid", "gelu", "silu", "sin")
 KINDS: dict[str, type[TreeNetwork]] = {"ttn": TTN, "attn": ATTN, "mera": MERA}
 MOST_CHI = 5
+
+
+@st.composite
+def brickwalls(
+    draw: st.DrawFn,
+    activations: tuple[str, ...] = ACTIVATIONS,
+    limit: int = LARGEST,
+    most_layers: int = 4,
+) -> BrickWall:
+    """Draw a brick-wall: every layout, boundary, activation and place of the activation; at most ``limit`` entries."""
+    return BrickWall(
+        **draw(placed(limit)),
+        layers=draw(st.integers(1, most_layers)),
+        activation=draw(st.sampled_from(activations)),
+        boundary=draw(st.sampled_from(["constant", "trainable"])),
+        activation_every=draw(st.sampled_from(["layer", "column"])),
+    )
 
 
 @st.composite
@@ -44,7 +61,6 @@ def node_trees(draw: st.DrawFn, activations: tuple[str, ...] = ACTIVATIONS, limi
 @st.composite
 def _entries(draw: st.DrawFn, activations: tuple[str, ...], limit: int) -> dict[str, Any]:
     """Draw the entries that all trees have."""
-    layout = draw(st.sampled_from(["flat", "flat", "axes", "interleaved"]))
-    place = draw(_flat(limit)) if layout == "flat" else draw(_matrix(limit))
+    place = draw(placed(limit))
     chi, activation = draw(st.integers(1, MOST_CHI)), draw(st.sampled_from(activations))
-    return {**place, "layout": layout, "chi": chi, "activation": activation}
+    return {**place, "chi": chi, "activation": activation}
