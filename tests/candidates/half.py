@@ -1,0 +1,5 @@
+"""Has one of the two functions."""
+
+from honest import generate
+
+__all__ = ["generate"]
