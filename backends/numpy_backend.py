@@ -4,11 +4,14 @@ from typing import Any
 
 import numpy as np
 
+from .numpy_runner import NumpyRun
+
 
 class NumpyBackend:
     """NumPy on the CPU, with SciPy for the error function."""
 
     name = "numpy"
+    plan_run = NumpyRun
 
     def asarray(self, host: Any) -> Any:
         """Copy ``host`` into a new C-contiguous NumPy array of the same shape and dtype."""

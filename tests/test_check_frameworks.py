@@ -15,8 +15,8 @@ from adntn_ref.validation import (
     check_hvp,
     check_vjp,
     differentiable,
-    frameworks,
 )
+from adntn_ref.validation.checks import frameworks
 
 A = np.random.default_rng(0).normal(size=(4, 3))
 X = np.random.default_rng(1).normal(size=(3, 2))

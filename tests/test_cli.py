@@ -340,7 +340,7 @@ def test_closed_pipe(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", ["--json", "--activation=relu"])
 def test_reader_that_leaves(form: str) -> None:
     """``adntn-ref cost ... | head``: no traceback, exit code 1."""
-    arguments = ["cost", "--shape", "64", "64", "--layers", "300", form]
+    arguments = ["cost", "--shape", "64", "64", "--layers", "1500", form]
     process = subprocess.Popen([sys.executable, "-m", "adntn_ref", *arguments], stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE)  # fmt: skip
     assert process.stdout is not None

@@ -126,7 +126,8 @@ def test_padding_takes_no_part(net: ar.BrickWall, data: st.DataObject) -> None:
     assert np.array_equal(np.sort(np.flatnonzero(back)), np.sort(taken.reshape(-1)))
     assert np.array_equal(place.extract(place.embed(taken)), taken)
     whole = net.forward_states(params)[net.program.all_steps[-1].name].reshape(-1)
-    assert np.array_equal(net.generate(params), place.extract(whole))
+    # Two ways to the same numbers: the windows of generate are not those of the steps.
+    np.testing.assert_allclose(net.generate(params), place.extract(whole), rtol=1e-12, atol=1e-12 * np.abs(whole).max())
 
 
 @given(walls_and_mpos(), st.data())

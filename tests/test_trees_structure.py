@@ -21,7 +21,7 @@ from adntn_ref.networks.attn import ATTN
 from adntn_ref.networks.mera import MERA
 from adntn_ref.networks.tree import TreeNetwork
 from adntn_ref.networks.ttn import TTN
-from adntn_ref.program.steps import Activate, Expand, Mix, Product
+from adntn_ref.program.steps import Activate
 from adntn_ref.validation import dense_tree
 from adntn_ref.validation.strategies import ACTIVATIONS, trees
 
@@ -329,56 +329,6 @@ def test_wrong_parameters(kind: type[TreeNetwork]) -> None:
 
 
 # ---- Cost
-
-
-class Counted(np.ndarray):
-    """An array that counts the operations of the matrix products it takes part in, 2 a term."""
-
-    matrices = 0
-
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        plain = [np.asarray(x) for x in inputs]
-        out = getattr(ufunc, method)(*plain, **kwargs)
-        if ufunc is np.matmul:
-            Counted.matrices += 2 * plain[0].shape[-1] * np.size(out)
-        return np.asarray(out).view(Counted)
-
-
-def count(run: Callable[[], Any]) -> int:
-    Counted.matrices = 0
-    run()
-    return Counted.matrices
-
-
-@given(trees())
-def test_operations_as_they_are_done(net: TreeNetwork) -> None:
-    rng = np.random.default_rng(0)
-    cores = {name: core.view(Counted) for name, core in normal(net).items()}
-    costs = {step.step: step for step in net.cost("float64").steps}
-    for step in program(net).all_steps:
-        cost, after = costs[step.name], math.prod(step.out_dims)
-        assert cost.state_bytes == 8 * after
-        if isinstance(step, Product):
-            assert (cost.flops_forward, cost.flops_backward) == (0, 0)
-        elif isinstance(step, Activate):
-            assert (cost.flops_forward, cost.flops_backward) == (after, 2 * after)
-        else:
-            assert isinstance(step, (Expand, Mix))
-            x = rng.standard_normal(math.prod(step.dims)).view(Counted)
-            g = rng.standard_normal(after).view(Counted)
-            assert cost.flops_forward == count(lambda step=step, x=x: step.forward(cores, x))
-            assert cost.flops_backward == count(lambda step=step, x=x, g=g: products(step, x, g))
-
-
-def products(step: Expand | Mix, x: Any, g: Any) -> None:
-    """The products of the adjoint that grow with the state; splitting a window among its cores does not."""
-    states = [x]
-    for window in step.windows:
-        matrix = np.ones((window.outputs, window.inputs))
-        states.append(window.apply(matrix, np.asarray(states[-1])).view(Counted))
-    for window, before in zip(reversed(step.windows), reversed(states[:-1]), strict=True):
-        window.environment(g, before)
-        g = window.apply(np.ones((window.inputs, window.outputs)).view(Counted), g)
 
 
 @given(trees())

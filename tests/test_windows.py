@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import adntn_ref as ar
 from adntn_ref.program.steps import Expand, Factor, Mix, Product
-from adntn_ref.program.windows import LARGEST, Block, Window
+from adntn_ref.program.windows import LARGEST, Block, Window, matrix_flops
 
 Column = tuple[tuple[int, ...], tuple[tuple[int, str], ...]]
 
@@ -147,7 +147,8 @@ def test_expansion_against_kronecker(step: Expand, dtype: str, seed: int) -> Non
         units = np.eye(core.size).reshape(-1, *core.shape)
         expected = [np.vdot(dense({**cores, name: unit}) @ x, g) for unit in units]
         near(found[name], np.reshape(expected, core.shape), float(np.linalg.norm(g)), 1e-11)
-    assert sum(2 * w.outputs * w.inputs * w.left * w.right for w in step.windows) == step.flops()[0]
+    products = sum(2 * w.outputs * w.inputs * w.left * w.right for w in step.windows)
+    assert products + sum(matrix_flops(w) for w in step.windows) == step.flops()[0]
 
 
 @given(st.lists(st.integers(1, 4), min_size=3, max_size=5), st.integers(0, 99))

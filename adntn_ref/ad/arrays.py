@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any
 
 import autoray
@@ -44,9 +45,17 @@ def is_array(x: object) -> bool:
 
 def dtype_name(x: Array) -> str:
     """Return the dtype of an array or a number as a string, ``"float32"`` for instance."""
+    if isinstance(x, np.ndarray):
+        return _name(x.dtype)
     if is_array(x):
         return str(autoray.get_dtype_name(x))
     return np.asarray(x).dtype.name
+
+
+@cache
+def _name(dtype: Any) -> str:
+    """Return a NumPy dtype's name, which NumPy puts together anew each time it is asked."""
+    return str(dtype.name)
 
 
 def is_complex(x: Array) -> bool:

@@ -128,6 +128,12 @@ def add_cost(subparsers: Any) -> Made:
     )
     parser.add_argument("--shape", type=int, nargs="+", required=True, metavar="N", help="shape of the weight")
     parser.add_argument("--dtype", default="float32", metavar="NAME", help=f"{', '.join(ITEM_BYTES)} (default float32)")
+    parser.add_argument(
+        "--schedule",
+        default="keep",
+        metavar="NAME",
+        help="keep (default), recompute, checkpoints:N, or auto: the fastest that fits the memory limit",
+    )
     add_network_options(parser)
     return parser, run_cost
 
@@ -135,7 +141,9 @@ def add_cost(subparsers: Any) -> Made:
 def run_cost(options: argparse.Namespace, output: Output) -> int:
     """Run ``cost``."""
     network = network_for(options, tuple(options.shape))
-    cost = network.cost(options.dtype)
+    network.cost(options.dtype)  # a dtype that is not known is named before memory is spoken of
+    chosen = options.schedule
+    cost = network.cost(options.dtype, network.choose_schedule(options.dtype) if chosen == "auto" else chosen)
     rows = [
         [
             step.step,

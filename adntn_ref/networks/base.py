@@ -159,6 +159,18 @@ class Network(ABC):
 
         return own(weight), pullback
 
+    def choose_schedule(self, dtype: str, schedule: str = "auto", memory_limit: str | int | None = None) -> str:
+        """Return the schedule that a run with its adjoint takes; a network that is no program knows "keep" alone.
+
+        Raises
+        ------
+        MemoryLimitError, SpecError
+            Where it takes more than the limit; for any other schedule.
+        """
+        name = "keep" if schedule == "auto" else schedule
+        self.cost(dtype, name)
+        return choose_schedule(self, dtype, name, memory_limit)
+
     def require_memory(self, dtype: str, backward: bool) -> None:
         """Refuse a run above the memory limit, before anything is allocated; small ones pass unless a limit is set.
 
@@ -196,10 +208,48 @@ def _names_differ(given: set[str], wanted: set[str]) -> str:
     return "; ".join(parts)
 
 
-@lru_cache(maxsize=256)
-def _peaks(network: Network, dtype: str) -> tuple[int, int]:
+def choose_schedule(network: Network, dtype: str, schedule: str, limit: str | int | None) -> str:
+    """Return ``schedule``, or for "auto" the fastest that fits; see :meth:`ProgramNetwork.choose_schedule`."""
+    if schedule != "auto":
+        if _is_large(network, dtype, schedule) or limit is not None:
+            _require(network, dtype, schedule, limit)
+        return schedule
+    if limit is None and not _is_large(network, dtype, "keep"):
+        return "keep"
+    allowed = memory.memory_limit(limit)
+    for name in ("keep", "recompute"):
+        if _peaks(network, dtype, name)[1] <= allowed:
+            return name
+    slots, best = len(network.cost(dtype).steps), ""
+    least, most = 0, slots
+    while least <= most:  # the more states are kept, the less is run again
+        middle = (least + most) // 2
+        name = f"checkpoints:{middle}"
+        if _peaks(network, dtype, name)[1] <= allowed:
+            best, least = name, middle + 1
+        else:
+            most = middle - 1
+    if not best:
+        _require(network, dtype, "checkpoints:0", limit)
+    return best
+
+
+def _is_large(network: Network, dtype: str, schedule: str) -> bool:
+    """Return whether a run with its adjoint takes so much that the free memory has to be asked for."""
+    return memory.LIMIT_VARIABLE in os.environ or _peaks(network, dtype, schedule)[1] >= SMALL_BYTES
+
+
+def _require(network: Network, dtype: str, schedule: str, limit: str | int | None) -> None:
+    made = f"of shape {network.placement.shape} from {len(network.placement.modes)} modes in {dtype}"
+    how = f" (schedule {schedule})" if schedule != "keep" else ""
+    what = f"generating the weight and its gradient {made}{how}"
+    memory.require_memory(_peaks(network, dtype, schedule)[1], what, limit)
+
+
+@lru_cache(maxsize=1024)
+def _peaks(network: Network, dtype: str, schedule: str = "keep") -> tuple[int, int]:
     """Return the bytes held at once forward, and with the adjoint: states, parameters, gradients."""
-    cost, cores = network.cost(dtype), network.parameter_count * ITEM_BYTES[dtype]
+    cost, cores = network.cost(dtype, schedule), network.parameter_count * ITEM_BYTES[dtype]
     return cost.peak_bytes_forward + cores, cost.peak_bytes_backward + 2 * cores
 
 

@@ -10,12 +10,14 @@ from adntn_ref.ad.arrays import Array
 from adntn_ref.ad.tape import Primitive, is_raw
 from adntn_ref.ad.transforms import jvp as tape_jvp
 from adntn_ref.errors import DTypeError, SpecError
-from adntn_ref.networks.base import Network, Params, Pullback, check_init, own
+from adntn_ref.networks.base import Network, Params, Pullback, check_init, choose_schedule, own
 from adntn_ref.program.cost import Cost, program_cost
 from adntn_ref.program.frames import Frames
 from adntn_ref.program.linearised import run_second, run_tangent
-from adntn_ref.program.schedule import run_adjoint, run_adjoint_states, run_forward, run_keeping, run_states
+from adntn_ref.program.runs import StepsRun, run_of
+from adntn_ref.program.schedule import run_adjoint, run_keeping
 from adntn_ref.program.starts import calibrate, default_std, draw_cores
+from adntn_ref.program.states import run_adjoint_states, run_states
 from adntn_ref.program.steps import Activate, Program
 
 
@@ -74,15 +76,40 @@ class ProgramNetwork(Network):
             raise SpecError(f"std goes with the calibrated start, not with start={start!r}")
         return {name: np.ascontiguousarray(core, dtype=dtype) for name, core in cores.items()}
 
-    def generate(self, params: Params) -> Array:
-        """Make the weight; see :meth:`Network.generate`. Variables record it as one primitive."""
+    def choose_schedule(self, dtype: str, schedule: str = "auto", memory_limit: str | int | None = None) -> str:
+        """Return the schedule that a run with its adjoint takes.
+
+        Parameters
+        ----------
+        dtype : dtype of the cores
+        schedule : a schedule by name, which is checked and returned, or "auto": the fastest that fits
+        memory_limit : ``"2GiB"`` or a number of bytes; by default 3/4 of what is free, or ADNTN_REF_MEMORY_LIMIT
+
+        Raises
+        ------
+        MemoryLimitError
+            Where it takes more than the limit; for "auto", where every schedule does.
+        SpecError
+            For a name that is no schedule.
+
+        Examples
+        --------
+        >>> from adntn_ref.networks.brickwall import BrickWall
+        >>> net = BrickWall((2**20,), layers=8)
+        >>> net.choose_schedule("float32"), net.choose_schedule("float32", memory_limit="60MiB")
+        ('keep', 'recompute')
+        """
+        return choose_schedule(self, dtype, schedule, memory_limit)
+
+    def generate(self, params: Params, schedule: str = "auto") -> Array:
+        """Make the weight; see :meth:`Network.generate`. Variables record it as one primitive, run by ``schedule``."""
         dtype = self.check_params(params)
         names = list(self.core_shapes)
         if is_raw(*params.values()):
             self.require_memory(dtype, backward=False)
             return own(self._generate(params))
-        self.require_memory(dtype, backward=True)
-        return network_weight(*(params[name] for name in names), network=self)
+        chosen = self.choose_schedule(dtype, schedule)
+        return network_weight(*(params[name] for name in names), network=self, schedule=chosen)
 
     def generate_stepwise(self, params: Params) -> Array:
         """Make the weight with every operation recorded on the tape: the slow way, kept as a check."""
@@ -90,7 +117,7 @@ class ProgramNetwork(Network):
         return self._generate(params)
 
     def _generate(self, params: Params) -> Array:
-        return self.placement.extract(run_forward(self.program, params))
+        return self.placement.extract(run_of(self.program, params).last_state())
 
     def forward_states(self, params: Params) -> dict[str, Array]:
         """Return the state after every step, by the step's name, each shaped by its indices."""
@@ -104,15 +131,15 @@ class ProgramNetwork(Network):
         ``cotangent`` is that of the weight. The entry of a step that an activation follows is the pre-activation
         adjoint ``G_Z = sigma'(Z) G_X``.
         """
-        record, g = self._prepared(params, cotangent)
+        g = self._prepared(params, cotangent)
         dims = {step.name: step.out_dims for step in self.program.all_steps}
-        states = run_adjoint_states(self.program, params, record, g)
+        states = run_adjoint_states(self.program, params, g)
         return {name: ops.reshape(x, shape=dims[name]) for name, x in states.items()}
 
     def environments(self, params: Params, cotangent: Array) -> Params:
         """Return the environment of every core, the gradient of <cotangent, weight>; what the pullback returns."""
-        record, g = self._prepared(params, cotangent)
-        found = run_adjoint(self.program, params, record, g)
+        g = self._prepared(params, cotangent)
+        found = _carry_back(self, params, _run(self, params, self.choose_schedule(self.check_params(params)))[1], g)
         return {name: own(found[name]) for name in self.core_shapes}
 
     def jvp(self, params: Params, tangents: Params) -> tuple[Array, Array]:
@@ -143,12 +170,12 @@ class ProgramNetwork(Network):
             found = run_second(program, params, tangents, self.placement.embed(cotangent))
         return {name: own(found[name]) for name in self.core_shapes}
 
-    def _prepared(self, params: Params, cotangent: Array) -> tuple[Any, Array]:
-        """Check, run forward, and return the record of the run and the cotangent of the last state."""
+    def _prepared(self, params: Params, cotangent: Array) -> Array:
+        """Check both, and return the cotangent of the last state, never a view of the caller's."""
         dtype = self.check_params(params)
         self._check_cotangent(cotangent, dtype)
         self.require_memory(dtype, backward=True)
-        return run_keeping(self.program, params)[1], self.placement.embed(cotangent)
+        return ops.concatenate([self.placement.embed(cotangent)])
 
     def _check_tangents(self, params: Params, tangents: Params) -> str:
         dtype = self.check_params(params)
@@ -157,32 +184,70 @@ class ProgramNetwork(Network):
         self.require_memory(dtype, backward=True)
         return dtype
 
-    def vjp(self, params: Params) -> tuple[Array, Pullback]:
-        """Return the weight and its pullback by closed-form adjoints, without a tape; see :meth:`Network.vjp`."""
+    def vjp(
+        self, params: Params, schedule: str = "auto", memory_limit: str | int | None = None
+    ) -> tuple[Array, Pullback]:
+        """Return the weight and its pullback by closed-form adjoints, without a tape; see :meth:`Network.vjp`.
+
+        ``schedule`` and ``memory_limit`` as for :meth:`choose_schedule`. Any schedule gives the same gradients, to the
+        bit; with another than "keep" a second call of the pullback computes more states again than the first.
+        """
         dtype = self.check_params(params)
-        self.require_memory(dtype, backward=True)
-        state, record = run_keeping(self.program, params)
+        state, record = _run(self, params, self.choose_schedule(dtype, schedule, memory_limit))
 
         def pullback(cotangent: Array) -> Params:
             self._check_cotangent(cotangent, dtype)
-            found = run_adjoint(self.program, params, record, self.placement.embed(cotangent))
+            found = _carry_back(self, params, record, self.placement.embed(cotangent))
             return {name: own(found[name]) for name in self.core_shapes}
 
         return own(self.placement.extract(state)), pullback
 
-    def cost(self, dtype: str = "float32", schedule: str = "keep") -> Cost:
-        """Count operations, bytes moved and bytes held, forward and backward, without running anything."""
-        return program_cost(self.program, self.parameter_count, self.weights, dtype, schedule)
+    def cost(self, dtype: str = "float32", schedule: str = "keep", fused: bool = True) -> Cost:
+        """Count operations, bytes moved and bytes held, forward and backward, without running anything.
+
+        Parameters
+        ----------
+        dtype : dtype of the cores
+        schedule : "keep", "recompute" or "checkpoints:n"; see :mod:`adntn_ref.program.schedule`
+        fused : as the NumPy backend runs it, several columns at a time where it can; else step by step, as other array
+            libraries and the tape do
+        """
+        return program_cost(self.program, self.parameter_count, self.weights, dtype, schedule, fused)
 
 
-def _forward(xp: Any, *cores: Array, network: ProgramNetwork) -> tuple[Array, Any]:
-    params = dict(zip(network.core_shapes, cores, strict=True))
-    state, record = run_keeping(network.program, params)
+def _run(network: ProgramNetwork, params: Params, schedule: str) -> tuple[Array, Any]:
+    """Run forward; return the last state, and the run with what it kept."""
+    run = run_of(network.program, params)
+    state, saved = run_keeping(run, schedule)
+    return state, (run, saved)
+
+
+def _carry_back(network: ProgramNetwork, params: Params, record: Any, g: Array) -> Params:
+    """Return the environments of the cores; ``record`` is what :func:`_run` returned.
+
+    Where the cotangent is being recorded every step has to be, so they are run again one by one.
+    """
+    run, saved = record
+    program = network.program
+    if not is_raw(g) and isinstance(program, Program) and not isinstance(run, StepsRun):
+        run = StepsRun(program, params)
+        saved = run_keeping(run, "keep")[1]
+    return run_adjoint(run, saved, g)
+
+
+def _forward(xp: Any, *cores: Array, network: ProgramNetwork, schedule: str = "keep") -> tuple[Array, Any]:
+    state, record = _run(network, dict(zip(network.core_shapes, cores, strict=True)), schedule)
     return network.placement.extract(state), record
 
 
 def _rule(
-    needed: tuple[int, ...], g: Array, y: Array, record: Any, *cores: Array, network: ProgramNetwork
+    needed: tuple[int, ...],
+    g: Array,
+    y: Array,
+    record: Any,
+    *cores: Array,
+    network: ProgramNetwork,
+    schedule: str = "keep",
 ) -> dict[int, Array]:
     """W = net(cores):  the environments of the cores, by the closed-form adjoint.
 
@@ -191,8 +256,8 @@ def _rule(
     """
     params = dict(zip(network.core_shapes, cores, strict=True))
     if not is_raw(*cores):
-        record = run_keeping(network.program, params)[1]
-    found = run_adjoint(network.program, params, record, network.placement.embed(g))
+        record = _run(network, params, schedule)[1]
+    found = _carry_back(network, params, record, network.placement.embed(g))
     return {position: found[name] for position, name in enumerate(network.core_shapes) if position in needed}
 
 

@@ -1,14 +1,15 @@
 """What a network costs: operations, bytes moved and bytes held, step by step, before anything runs."""
 
 from dataclasses import asdict, dataclass
-from math import prod
 from typing import Any
 
 from adntn_ref.ad.arrays import COMPLEX, REAL
-from adntn_ref.errors import DTypeError, SpecError
+from adntn_ref.errors import DTypeError
 from adntn_ref.program.frames import Frames
-from adntn_ref.program.schedule import SCHEDULES
-from adntn_ref.program.steps import Program, Step
+from adntn_ref.program.ghost import Ghost, GhostRun, Row
+from adntn_ref.program.numbers import numbers_of
+from adntn_ref.program.schedule import run_adjoint, run_keeping
+from adntn_ref.program.steps import Program
 
 ITEM_BYTES = {"float32": 4, "float64": 8, "complex64": 8, "complex128": 16}
 
@@ -53,11 +54,14 @@ class Cost:
         return asdict(self)
 
 
-def program_cost(program: Program | Frames, parameters: int, weights: int, dtype: str, schedule: str) -> Cost:
+def program_cost(
+    program: Program | Frames, parameters: int, weights: int, dtype: str, schedule: str, fused: bool = True
+) -> Cost:
     """Count a program under a schedule.
 
-    Complex operations count as four real ones. Peak bytes are the arrays that are alive at the worst moment: two states
-    forward (one where the start alone runs), and for the adjoint all that is kept plus two cotangents.
+    Complex operations count as four real ones. Peak bytes are the arrays that are alive at the worst moment: the
+    schedule is run on sizes instead of arrays (:mod:`adntn_ref.program.ghost`). With the adjoint, the weight and its
+    cotangent are held by the caller and count. ``fused``: as the NumPy backend runs it, where it has its own way.
 
     Raises
     ------
@@ -66,18 +70,41 @@ def program_cost(program: Program | Frames, parameters: int, weights: int, dtype
     """
     if dtype not in ITEM_BYTES:
         raise DTypeError(f"no cost for dtype {dtype}; allowed: {', '.join((*REAL, *COMPLEX))}")
-    if schedule not in SCHEDULES:
-        raise SpecError(f"no schedule is called {schedule!r}; allowed: {', '.join(SCHEDULES)}")
-    item = ITEM_BYTES[dtype]
-    factor = 4 if dtype in COMPLEX else 1
-    if isinstance(program, Frames):
-        return _frames_cost(program, parameters, weights, dtype, schedule)
-    steps = [_start_cost(program, item, factor)]
-    steps += [_step_cost(step, item, factor) for step in program.steps]
-    largest = max(s.state_bytes for s in steps)
-    backward = sum(s.kept_bytes for s in steps) + steps[-1].state_bytes + 2 * largest
-    peaks = (_peak_forward(program, item), backward)
+    first, segments, forward_peak = numbers_of(program, fused)
+    run = GhostRun(first, segments)
+    weight, saved = run_keeping(run, schedule)
+    run.turned = True
+    held = set(range(run.count)) if saved.slots is None else set(saved.inputs)
+    run_adjoint(run, saved, Ghost(run.meter, weight.entries))
+    item, factor = ITEM_BYTES[dtype], 4 if dtype in COMPLEX else 1
+    steps = [_step_cost(row, (1, 0, 0, 1), row.kept, item, factor) for row in first.rows if row.state]
+    for k, segment in enumerate(segments):
+        times = tuple(run.counts[verb, k] for verb in ("ahead", "rerun", "again", "back"))
+        for n, row in enumerate(segment.rows):
+            kept = row.kept
+            if saved.slots is not None:  # of what the steps keep, the schedule holds a segment's input alone
+                kept = (segments[k - 1] if k else first).state if k in held and n == 0 else 0
+            steps.append(_step_cost(row, times, kept, item, factor))
+    peaks = (forward_peak * item, run.meter.peak * item)
     return total_cost(steps, peaks, parameters=parameters, weights=weights, dtype=dtype, schedule=schedule)
+
+
+def _step_cost(row: Row, times: tuple[int, ...], kept: int, item: int, factor: int) -> StepCost:
+    """Return the cost of a step that is run ahead, again to reach a state, again for its record, and back so often."""
+    ahead, rerun, again, back = times
+    behind = [
+        rerun * getattr(row.forward, what) + again * getattr(row.again, what) + back * getattr(row.back, what)
+        for what in ("flops", "moved")
+    ]
+    return StepCost(
+        row.name,
+        factor * ahead * row.forward.flops,
+        factor * behind[0],
+        ahead * row.forward.moved * item,
+        behind[1] * item,
+        row.state * item,
+        kept * item,
+    )
 
 
 def total_cost(
@@ -98,44 +125,3 @@ def total_cost(
         largest_state_bytes=max(s.state_bytes for s in steps),
         steps=tuple(steps),
     )
-
-
-def _frames_cost(program: Frames, parameters: int, weights: int, dtype: str, schedule: str) -> Cost:
-    item, factor = ITEM_BYTES[dtype], 4 if dtype in COMPLEX else 1
-    steps = []
-    for frame in program.frames:
-        inner = frame is not program.frames[-1]
-        t = frame.rows[0] * frame.bonds[1] * frame.bonds[2]
-        moved = (2 * t + (3 if inner else 1) * frame.size) * item
-        flops, kept = frame.flops() * factor, (t + 2 * frame.size) * item
-        ops = inner * frame.size * factor
-        steps.append(StepCost(frame.core, flops + ops, 2 * (flops + ops), moved, 2 * moved, frame.size * item, kept))
-    peaks = tuple(entries * item for entries in program.peak_entries())
-    return total_cost(
-        steps, (peaks[0], peaks[1]), parameters=parameters, weights=weights, dtype=dtype, schedule=schedule
-    )
-
-
-def _start_cost(program: Program, item: int, factor: int) -> StepCost:
-    forward, backward = program.start.flops()
-    state = prod(program.start.out_dims) * item
-    return StepCost(program.start.name, factor * forward, factor * backward, 2 * state, 3 * state, state, 0)
-
-
-def _step_cost(step: Step, item: int, factor: int) -> StepCost:
-    forward, backward = step.flops()
-    # A pass reads one state and writes the next; its adjoint reads both for the environment, and again for gx.
-    # Turning a state, and turning it back, reads and writes it twice.
-    moved = (sum(before + after for before, after in step.sizes()) + 4 * sum(step.scratch())) * item
-    kept = sum(before for before, _ in step.sizes()) * item
-    return StepCost(step.name, factor * forward, factor * backward, moved, 2 * moved, prod(step.out_dims) * item, kept)
-
-
-def _peak_forward(program: Program, item: int) -> int:
-    """Return the bytes of the two states of the worst pass, or of the start where there is nothing else."""
-    held = [
-        sum(pair) + scratch
-        for step in program.steps
-        for pair, scratch in zip(step.sizes(), step.scratch(), strict=True)
-    ]
-    return max([prod(program.start.out_dims), *held]) * item

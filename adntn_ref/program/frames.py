@@ -38,6 +38,11 @@ class Frame:
         """Entries of the frame."""
         return prod(self.rows) * self.bonds[2]
 
+    @property
+    def passing(self) -> int:
+        """Entries of T; none where the left child is a leaf, for T is a view of the core there."""
+        return 0 if self.left is None else self.rows[0] * self.bonds[1] * self.bonds[2]
+
     def forward(self, cores: Cores, frames: dict[str, Array]) -> tuple[Array, Array]:
         """Return ``T[x, r, p] = sum_l U_left[x, l] W[l, r, p]`` and Z of shape (x y, p)."""
         l, r, p = self.bonds
@@ -46,7 +51,9 @@ class Frame:
             t = frames[self.left] @ t
         t = t.reshape(self.rows[0], r, p)
         z = t if self.right is None else frames[self.right] @ t
-        return t, ops.concatenate([z.reshape(-1, p)])  # a copy where both children are leaves: no view of the core
+        z = z.reshape(-1, p)
+        # Where both children are leaves Z is the core itself: copied, so that no state is a view of the parameters.
+        return t, ops.concatenate([z]) if self.left is None and self.right is None else z
 
     def adjoint(self, cores: Cores, frames: dict[str, Array], t: Array, g: Array) -> tuple[Array, dict[str, Array]]:
         """Return the environment of the core and the cotangents of the children's frames, given that of Z."""
@@ -103,6 +110,16 @@ class Frames:
             record.append((t, z, frames[frame.core]))
         return record[-1][1].reshape(-1), record
 
+    def last(self, cores: Cores) -> Array:
+        """Return the generated tensor, shape (P,), letting go of every frame as soon as its parent has read it."""
+        frames: dict[str, Array] = {}
+        for frame in self.frames:
+            z = frame.forward(cores, frames)[1]
+            for child in (frame.left, frame.right):
+                frames.pop(child or "", None)
+            frames[frame.core] = z if frame is self.frames[-1] else self.activation.sigma(z)
+        return z.reshape(-1)
+
     def states(self, cores: Cores) -> dict[str, Array]:
         """Return every state by name, flat."""
         found: dict[str, Array] = {}
@@ -125,15 +142,35 @@ class Frames:
             cotangents.update(children)
             yield frame.core, {frame.core: environment}, g.reshape(-1)
 
-    def peak_entries(self) -> tuple[int, int]:
-        """Return the entries alive at the worst moment, forward and with the adjoint."""
+    def peak_entries(self) -> tuple[int, int, int]:
+        """Return the entries alive at the worst moment forward; those the record keeps; and what the adjoint adds."""
         alive: dict[str, int] = {}
         worst = kept = 0
         for frame in self.frames:
-            t = frame.rows[0] * frame.bonds[1] * frame.bonds[2]
-            worst = max(worst, sum(alive.values()) + t + 2 * frame.size)
+            inner = frame is not self.frames[-1]
+            worst = max(worst, sum(alive.values()) + frame.passing + (1 + inner) * frame.size)
             for child in (frame.left, frame.right):
                 alive.pop(child or "", None)
             alive[frame.core] = frame.size
-            kept += t + 2 * frame.size
-        return worst, kept + 3 * max(frame.size for frame in self.frames)
+            kept += frame.passing + (1 + inner) * frame.size
+        return worst, kept, self._adjoint_entries()
+
+    def _adjoint_entries(self) -> int:
+        """Return the entries that the adjoint holds at the worst moment besides the record and the root's cotangent."""
+        sizes = {frame.core: frame.size for frame in self.frames}
+        alive: dict[str, int] = {}
+        worst = 0
+        for frame in reversed(self.frames):
+            (x, y), (l, r, p) = frame.rows, frame.bonds
+            mine = alive.pop(frame.core, 0)
+            # sigma'(z) g: two arrays of the frame's size beside the cotangent that came in
+            held = sum(alive.values()) + mine + 2 * mine
+            inside = frame.size if mine else 0
+            if frame.right is not None:
+                turned = (frame.size if p > 1 else 0) + x * r * p
+                inside += max(turned + y * r, y * r + x * r * p)
+            worst = max(worst, held, sum(alive.values()) + inside + mine + (x * l if frame.left is not None else 0))
+            for child in (frame.left, frame.right):
+                if child is not None:
+                    alive[child] = sizes[child]
+        return worst

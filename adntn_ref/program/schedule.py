@@ -1,93 +1,143 @@
-"""Running a program: forward, keeping what the adjoint needs, and the adjoint.
+"""Schedules: which states of a run are kept for the adjoint, and which are computed again.
 
-A schedule interprets a program and knows nothing of topologies. There is one so far, ``keep``: every state stays in
-memory until the adjoint has used it.
+- ``keep``: every segment's record. Fastest, and the memory grows with the depth.
+- ``recompute``: every segment's input; its record is made again when the adjoint reaches it. One more forward pass.
+- ``checkpoints:n``: n states besides the start, placed so that the fewest segments run again (binomial checkpoints:
+  Griewank and Walther, "Algorithm 799: revolve", ACM TOMS 26, 2000).
+- ``auto`` is not run itself: :func:`adntn_ref.program.cost.choose_schedule` takes the fastest that fits.
+
+A schedule knows nothing of topologies, and a topology nothing of schedules. The same functions make the same states
+again, so all schedules give the same gradients, to the bit.
 """
 
-from collections.abc import Iterator
+import re
+from dataclasses import dataclass
+from math import comb
 from typing import Any
 
 from adntn_ref.ad.arrays import Array
-from adntn_ref.program.frames import Frames
-from adntn_ref.program.steps import Cores, Program
+from adntn_ref.errors import SpecError
+from adntn_ref.program.runs import Chain
+from adntn_ref.program.steps import Cores
 
-SCHEDULES = ("keep",)
-
-Back = tuple[str, Cores, Array]
-"""A step's name, the environments of its cores, and the cotangent of the state it made."""
+SCHEDULES = ("keep", "recompute", "checkpoints:n")
 
 
-def run_forward(program: Program | Frames, cores: Cores) -> Array:
-    """Return the last state, shape (P,); earlier states are dropped as soon as they are used.
+@dataclass(frozen=True)
+class Saved:
+    """What a forward run kept: records or input states, by the number of the segment."""
 
-    Pass by pass, so that never more than two states are held, whatever the number of windows of a column.
+    slots: int | None
+    records: dict[int, Any]
+    inputs: dict[int, Array]
+
+
+def slots_of(schedule: str, count: int) -> int | None:
+    """Return how many states besides the start a schedule keeps of ``count`` segments; None where it keeps records.
+
+    Raises
+    ------
+    SpecError
+        For a name that is no schedule.
+
+    Examples
+    --------
+    >>> slots_of("keep", 4), slots_of("recompute", 4), slots_of("checkpoints:2", 4)
+    (None, 3, 2)
     """
-    if isinstance(program, Frames):
-        return program.run(cores)[0]
-    x = program.start.forward(cores)[0]
-    for step in program.steps:
-        for one_pass in step.passes(cores):
-            x = one_pass(x)
-    return x
+    if schedule == "keep":
+        return None
+    if schedule == "recompute":
+        return count - 1
+    match = re.fullmatch(r"checkpoints:(\d{1,9})", schedule) if isinstance(schedule, str) else None
+    if match is None:
+        raise SpecError(
+            f"no schedule is called {schedule!r}; allowed: {', '.join(SCHEDULES)} with a number n >= 0, auto"
+        )
+    return min(int(match.group(1)), count - 1)
 
 
-def run_states(program: Program | Frames, cores: Cores) -> dict[str, Array]:
-    """Return the state after the start and after each step, by the step's name, each of shape (P_step,)."""
-    if isinstance(program, Frames):
-        return program.states(cores)
-    x = program.start.forward(cores)[0]
-    states = {program.start.name: x}
-    for step in program.steps:
-        for one_pass in step.passes(cores):
-            x = one_pass(x)
-        states[step.name] = x
-    return states
+def run_keeping(run: Chain, schedule: str) -> tuple[Array, Saved]:
+    """Return the last state and what the schedule keeps."""
+    slots = slots_of(schedule, run.count)
+    x = run.start()
+    saved = Saved(slots, {}, {})
+    if slots is None:
+        for k in range(run.count):
+            x, saved.records[k] = run.keeping(k, x)
+        return x, saved
+    places = {0, *_places(0, run.count, slots)}
+    for k in range(run.count):
+        if k in places:
+            saved.inputs[k] = x
+        x = run.forward(k, x)
+    return x, saved
 
 
-def run_keeping(program: Program | Frames, cores: Cores) -> tuple[Array, list[Any]]:
-    """Return the last state and what each step keeps for its adjoint, in the order of ``program.all_steps``."""
-    if isinstance(program, Frames):
-        return program.run(cores)
-    x, kept = program.start.forward(cores)
-    record: list[Any] = [kept]
-    for step in program.steps:
-        x, kept_by_step = step.forward(cores, x)
-        record.append(kept_by_step)
-    return x, record
-
-
-def run_adjoint(program: Program | Frames, cores: Cores, record: list[Any], g: Array) -> Cores:
-    """Carry the cotangent g of the last state, shape (P,), back through the program.
+def run_adjoint(run: Chain, saved: Saved, g: Array) -> Cores:
+    """Carry the cotangent g of the last state back through the run.
 
     Returns
     -------
     dict
         The environment of every core, by name: the gradient of <g, last state> with respect to it.
     """
-    found: Cores = {}
-    for _, environments, _ in walk_back(program, cores, record, g):
-        found.update(environments)
-    return found
+    found: dict[Any, Array] = {}
+    if saved.slots is None:
+        for k in range(run.count - 1, -1, -1):
+            g = run.back(k, saved.records[k], g, k < run.count - 1, found)
+    elif run.count:
+        g = _Back(run, saved.inputs, found).carry(0, run.count, saved.inputs[0], g, saved.slots)
+    return run.finish(g, found)
 
 
-def run_adjoint_states(program: Program | Frames, cores: Cores, record: list[Any], g: Array) -> dict[str, Array]:
-    """Return the cotangent of every state, by the name of the step that made it, each of shape (P_step,).
+@dataclass(frozen=True)
+class _Back:
+    """The adjoint with states computed again; ``inputs`` are those the forward run kept."""
 
-    Where an activation follows a step, this is the pre-activation adjoint of the step's state.
+    run: Chain
+    inputs: dict[int, Array]
+    found: dict[Any, Array]
+
+    def carry(self, first: int, last: int, x: Array, g: Array, slots: int) -> Array:
+        """Carry g from state ``last`` to state ``first``, whose value is x, with ``slots`` more states kept at once."""
+        while last - first > 1:
+            middle = split(last - first, slots) + first if slots else last - 1
+            # Taken out, so that no more states are held than the schedule says; a second pullback runs them again.
+            state = self.inputs.pop(middle, None)
+            if state is None:
+                state = x
+                for k in range(first, middle):
+                    state = self.run.forward(k, state)
+            g = self.carry(middle, last, state, g, slots - 1 if slots else 0)
+            last = middle
+            del state
+        record = self.run.again(first, x)
+        return self.run.back(first, record, g, last < self.run.count, self.found)
+
+
+def _places(first: int, last: int, slots: int) -> list[int]:
+    """Return where a forward run keeps states: at the splits that the adjoint meets on its way to the end."""
+    places = []
+    while slots and last - first > 1:
+        first += split(last - first, slots)
+        places.append(first)
+        slots -= 1
+    return places
+
+
+def split(length: int, slots: int) -> int:
+    """Return where to keep the next state of ``length`` segments with ``slots`` states to keep: so that least is rerun.
+
+    Of l segments with s states kept (the first among them), at best t(l, s) = min_m m + t(l-m, s-1) + t(m, s) are run
+    again. With beta(s, r) = (s+r)! / s! r! and the smallest r for which beta(s, r) >= l, the minimum is at every m with
+    beta(s, r-2) <= m <= beta(s, r-1) and beta(s-1, r-1) <= l-m <= beta(s-1, r) (revolve).
+
+    Examples
+    --------
+    >>> split(10, 9), split(10, 2)
+    (1, 4)
     """
-    found = {name: cotangent for name, _, cotangent in walk_back(program, cores, record, g)}
-    return {step.name: found[step.name] for step in program.all_steps}
-
-
-def walk_back(
-    program: Program | Frames, cores: Cores, record: list[Any], g: Array
-) -> Iterator[tuple[str, Cores, Array]]:
-    """Yield for each step, the last first: its name, the environments of its cores, the cotangent of its state."""
-    if isinstance(program, Frames):
-        yield from program.walk_back(cores, record, g)
-        return
-    for step, kept in zip(reversed(program.steps), reversed(record[1:]), strict=True):
-        after = g
-        g, environments = step.adjoint(cores, kept, g)
-        yield step.name, environments, after
-    yield program.start.name, program.start.adjoint(cores, record[0], g), g
+    s = min(slots, length - 1) + 1
+    r = next(r for r in range(length + 1) if comb(s + r, s) >= length)
+    return max(1, comb(s + r - 2, s) if r > 1 else 0, length - comb(s + r - 1, s - 1))

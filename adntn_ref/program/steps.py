@@ -16,7 +16,16 @@ from typing import Any
 from adntn_ref.ad import ops
 from adntn_ref.ad.activations import Activation
 from adntn_ref.ad.arrays import Array
-from adntn_ref.program.windows import Block, Window, WrapWindow, window_environments, window_matrix, windows_of
+from adntn_ref.program.windows import (
+    Block,
+    Window,
+    WrapWindow,
+    matrix_flops,
+    split_flops,
+    window_environments,
+    window_matrix,
+    windows_of,
+)
 
 Cores = dict[str, Array]
 Pass = Callable[[Array], Array]
@@ -127,9 +136,10 @@ class _Linear:
         return g, found
 
     def flops(self) -> tuple[int, int]:
-        """Return multiplications and additions of the matrix products, forward and adjoint."""
-        forward = sum(2 * w.outputs * w.inputs * w.left * w.right for w in self.windows)
-        return forward, 2 * forward
+        """Return multiplications and additions, forward and adjoint, those of the windows' small matrices included."""
+        products = sum(2 * w.outputs * w.inputs * w.left * w.right for w in self.windows)
+        made, split = sum(matrix_flops(w) for w in self.windows), sum(split_flops(w) for w in self.windows)
+        return products + made, 2 * products + split
 
     def sizes(self) -> list[tuple[int, int]]:
         """Return the entries of the state before and after each window."""
@@ -237,12 +247,15 @@ class Activate:
 
     def adjoint(self, cores: Cores, kept: tuple[Array, Array], g: Array) -> tuple[Array, Cores]:
         """Return the pre-activation adjoint."""
+        if self.activation.name == "identity":
+            return g, {}
         z, x = kept
         return g * ops.conj(self.activation.first(z, x)), {}
 
     def flops(self) -> tuple[int, int]:
-        """Return one operation an entry forward, two adjoint (sigma' and the product)."""
-        return prod(self.dims), 2 * prod(self.dims)
+        """Return one operation an entry forward, two adjoint (sigma' and the product); none for the identity."""
+        size = 0 if self.activation.name == "identity" else prod(self.dims)
+        return size, 2 * size
 
     def sizes(self) -> list[tuple[int, int]]:
         """Return the entries of the state before and after."""

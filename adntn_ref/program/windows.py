@@ -57,6 +57,15 @@ class Window:
         """Entries held besides these two states."""
         return 0
 
+    @property
+    def environment_room(self) -> int:
+        """Entries that :meth:`environment` holds besides the two states."""
+        if self.right == 1:
+            return 0
+        if self.inputs > 2 * self.right:
+            return sum(self.entries)
+        return self.left * self.outputs * self.inputs
+
     def apply(self, matrix: Array, x: Array) -> Array:
         """Return ``Y[L, a, R] = sum_c K[a, c] X[L, c, R]``, flat; K^H carries cotangents back by the same line."""
         columns = matrix.shape[1]
@@ -170,6 +179,29 @@ def window_environments(window: Window, cores: dict[str, Array], environment: Ar
             e = _trace_with(e.reshape(rows, n, columns, m).transpose(0, 2, 1, 3), after)
         found[block.name] = e.reshape(cores[block.name].shape)
     return found
+
+
+def matrix_flops(window: Window) -> int:
+    """Return the multiplications of :func:`window_matrix`."""
+    return _kron_flops(window.blocks)
+
+
+def split_flops(window: Window) -> int:
+    """Return the multiplications and additions of :func:`window_environments`."""
+    total, whole = 0, window.outputs * window.inputs
+    for k, block in enumerate(window.blocks):
+        if block.name is None:
+            continue
+        before, after = window.blocks[:k], window.blocks[k + 1 :]
+        total += _kron_flops(before) + _kron_flops(after)
+        total += 2 * whole * (k > 0)
+        total += 2 * whole // prod(b.outputs * b.inputs for b in before) * (len(after) > 0)
+    return total
+
+
+def _kron_flops(blocks: Sequence[Block]) -> int:
+    sizes = [block.outputs * block.inputs for block in blocks]
+    return sum(prod(sizes[: k + 1]) for k in range(1, len(sizes)))
 
 
 def _trace_with(e: Array, matrix: Array) -> Array:

@@ -1,0 +1,64 @@
+"""Threads over the chunks of an array, and memory that each of them uses again.
+
+NumPy releases the interpreter's lock in its loops and products, so chunks run at the same time. As many threads are
+used as BLAS would take: what ``OPENBLAS_NUM_THREADS``, ``MKL_NUM_THREADS`` or ``OMP_NUM_THREADS`` say, at most the
+cores this process may run on; ``ADNTN_REF_THREADS`` overrides them.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+THREADS_VARIABLE = "ADNTN_REF_THREADS"
+BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
+LEAST = 2**17
+"""Entries of the smallest array that is worth handing to threads."""
+LARGEST_SCRATCH = 2**18
+"""Entries of the largest scratch array that a thread keeps; larger ones are made anew."""
+
+T = TypeVar("T")
+R = TypeVar("R")
+_mine = threading.local()
+_pools: dict[int, ThreadPoolExecutor] = {}
+os.register_at_fork(after_in_child=_pools.clear)  # a fork takes no threads along
+
+
+def thread_count() -> int:
+    """Return how many threads run chunks: an environment variable's number, at most the cores at hand."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for variable in (THREADS_VARIABLE, *BLAS_VARIABLES):
+        text = os.environ.get(variable, "")
+        if text.isdecimal() and int(text) > 0:
+            return min(int(text), cores)
+    return cores
+
+
+def spread(task: Callable[[T], R], chunks: Sequence[T], entries: int) -> list[R]:
+    """Return ``[task(chunk) for chunk in chunks]``, on several threads where the array has many entries."""
+    threads = 1 if entries < LEAST or len(chunks) < 2 else min(thread_count(), len(chunks))
+    if threads < 2:
+        return [task(chunk) for chunk in chunks]
+    if threads not in _pools:
+        _pools[threads] = ThreadPoolExecutor(threads, thread_name_prefix="adntn_ref")
+    return list(_pools[threads].map(task, chunks))
+
+
+def scratch(slot: int, entries: int, dtype: Any) -> NDArray[Any]:
+    """Return memory for ``entries`` numbers that this thread alone uses; the same slot gives the same memory again."""
+    if entries > LARGEST_SCRATCH:
+        return np.empty(entries, dtype)
+    kept: dict[tuple[int, Any], NDArray[Any]] = _mine.__dict__.setdefault("kept", {})
+    key = (slot, np.dtype(dtype))
+    if key not in kept or kept[key].size < entries:
+        kept[key] = np.empty(entries, dtype)
+    return kept[key][:entries]
+
+
+def release() -> None:
+    """Let go of this thread's scratch memory."""
+    _mine.__dict__.pop("kept", None)
