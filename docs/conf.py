@@ -48,3 +48,6 @@ def setup(app: object) -> None:
     """Ask Sphinx to write the tables before it reads the pages."""
     importlib.import_module("adntn_ref.networks")  # registers the networks' primitive
     app.connect("builder-inited", write_tables)  # type: ignore[attr-defined]
+
+# Attributes such as ``name`` and ``dtype`` exist in several classes, and numpydoc's types make links of such words.
+suppress_warnings = ["ref.python"]
