@@ -110,7 +110,7 @@ def test_a_record_goes_on_where_it_stopped(run: Run, tmp_path: Path, monkeypatch
     ]
     made.clear()
     run("--seeds", "0", "1", "2", "--record", str(record))
-    assert {arguments[-1] for arguments in made} == {2}
+    assert {arguments[4] for arguments in made} == {2}
     assert not {arguments[1] for arguments in made} & SHALLOW  # a decomposition answers for every seed
     made.clear()
     run("--seeds", "0", "--share", "0.3", "--families", "ttn", "--record", str(record))

@@ -66,7 +66,7 @@ def test_gradient_of_the_objective(net: ar.Network) -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_start(dtype: str) -> None:
-    """The first weight has a tenth of the target's standard deviation, whatever the target's mean and scale."""
+    """The first weight has a share of the target's standard deviation, whatever the target's mean and scale."""
     seen: list[Any] = []
     for wanted in (target(dtype=dtype), 7 + 100 * target(dtype=dtype), np.full((4, 4), 0.1, dtype)):
         result = ar.fit(NET, wanted, steps=1, schedule="constant", rate=1e-12, rng=4)
@@ -84,7 +84,22 @@ def test_start_for_a_constant_target() -> None:
     assert np.std(constant) > 0
     net = ar.BrickWall((40, 40), 1)
     result = ar.fit(net, constant, steps=1, rate=1e-12)
-    assert np.std(result.generate()) == pytest.approx(0.01, rel=1e-3)
+    assert np.std(result.generate()) == pytest.approx(0.1 / 40, rel=1e-3)
+
+
+def test_the_start_is_small_enough_to_see_the_target() -> None:
+    """From a tenth of its standard deviation this fit first shrinks the weight to nothing, and is there still."""
+    wanted = np.random.default_rng(0).standard_normal((256, 256)).astype("float32")
+    rows, columns = np.linspace(-1, 1, 256), np.linspace(0, 3, 256)
+    wanted += np.outer(np.sin(3 * rows), np.cos(columns)).astype("float32")
+    net = ar.BrickWall((256, 256), layers=3, layout="interleaved")
+    small = ar.fit(net, wanted, steps=150, rng=0).relative_error
+    large = ar.fit(net, wanted, steps=150, rng=0, start_share=0.1).relative_error
+    assert small < large - 0.01
+    assert np.std(ar.fit(net, wanted, steps=1, rate=1e-12).generate()) == pytest.approx(np.std(wanted) / 256, rel=1e-2)
+    for share in (0, -1.0, float("inf"), float("nan"), "a", True):
+        with pytest.raises(SpecError, match="start_share must be positive and finite"):
+            ar.fit(net, wanted, steps=1, start_share=share)  # type: ignore[arg-type]
 
 
 def test_default_rate_keeps_deep_networks_alive() -> None:

@@ -48,7 +48,9 @@ def member(family: str, shape: tuple[int, ...], parameters: int) -> Any:
     return at_most(family, shape, parameters=parameters, **options)
 
 
-def approximate(target: Any, family: str, parameters: int, steps: int, seed: int) -> dict[str, Any]:
+def approximate(
+    target: Any, family: str, parameters: int, steps: int, seed: int, start_share: float | None = None
+) -> dict[str, Any]:
     """Bring one family's largest member within ``parameters`` near one weight and return a JSON-able row.
 
     A family whose smallest member is too large gets a row without an error. Where a fit starts from a decomposition
@@ -74,7 +76,8 @@ def approximate(target: Any, family: str, parameters: int, steps: int, seed: int
             row["relative_error"] = fit(network, target, steps=steps, params=params).relative_error
     else:
         row.update(how=f"Adam, {steps} steps", seed=seed)
-        row["relative_error"] = fit(network, target, steps=steps, rng=seed).relative_error
+        found = fit(network, target, steps=steps, rng=seed, start_share=start_share)
+        row["relative_error"] = found.relative_error
     return {**row, "seconds": time.perf_counter() - began}
 
 
@@ -97,7 +100,7 @@ class Record:
         For a line that is no such row. A last line without its end, left by a run that was killed, is cut off.
     """
 
-    KEY = ("file", "layer", "order", "share", "family", "steps", "seed")
+    KEY = ("file", "layer", "order", "share", "family", "steps", "start_share", "seed")
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
@@ -159,12 +162,18 @@ def run(options: argparse.Namespace) -> Iterator[tuple[dict[str, Any], bool]]:
             target = read_weight(file, name, options.order)
             most = max(1, round(options.share * target.size))
             facts = {"file": options.file.name, "layer": name, "order": options.order, "share": options.share}
-            facts.update(steps=options.steps, shape=list(target.shape), weights=target.size, most=most)
+            facts.update(
+                steps=options.steps,
+                start_share=options.start_share,
+                shape=list(target.shape),
+                weights=target.size,
+                most=most,
+            )
             for family in (family for family in options.families if fits(family, target.ndim)):
                 row = record.find({**facts, "family": family, "seed": seed})
                 new = row is None
                 if row is None:
-                    row = {**facts, **approximate(target, family, most, options.steps, seed)}
+                    row = {**facts, **approximate(target, family, most, options.steps, seed, options.start_share)}
                     record.add(row)
                 if (name, family, row["seed"]) not in shown:
                     shown.add((name, family, row["seed"]))
@@ -206,6 +215,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--families", nargs="+", default=list(FAMILIES), metavar="NAME", help=", ".join(FAMILIES))
     made.add_argument("--steps", type=int, default=300, help="of Adam (default 300)")
+    made.add_argument("--start-share", type=float, help="of the target's deviation (default as ar.fit)")
     made.add_argument("--seeds", type=int, nargs="+", default=[0], metavar="S", help="starts of the fits (default 0)")
     made.add_argument("--record", type=Path, metavar="FILE", help="keep each row here, and go on from those it has")
     made.add_argument("--table", type=Path, nargs="+", metavar="FILE", help="show records in place of a run")

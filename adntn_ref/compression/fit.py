@@ -37,6 +37,7 @@ def fit(
     rng: int = 0,
     restarts: int = 1,
     start: str = "calibrated_orthogonal",
+    start_share: float | None = None,
     params: Params | None = None,
     checkpoint: str | Path | None = None,
     progress: bool = False,
@@ -64,7 +65,9 @@ def fit(
         (see :mod:`~adntn_ref.compression.isometry`)
     rng : seed of the start; restart r starts from rng + 1000 r
     restarts : how many starts; the best by the objective is kept, and all are recorded
-    start : name of the start; the calibrated one begins at a tenth of the target's standard deviation
+    start : name of the start
+    start_share : standard deviation of the first weight over the target's, for the calibrated start; by default
+        1 / sqrt(entries), at most 0.1, see :func:`~adntn_ref.compression.method.default_start_share`
     params : parameters to start from instead
     checkpoint : file to write as it goes, and to resume from; a restart adds its number to the name
     progress : whether to show a progress bar (needs the extra ``demo``)
@@ -108,6 +111,7 @@ def fit(
         orthogonality=orthogonality,
         retract=retract,
         start=start,
+        start_share=start_share,
     )
     _check_options(method, restarts, params, checkpoint)
     results: list[FitResult] = []

@@ -1,7 +1,7 @@
 """One fit of stage 1, described and carried out: what :func:`~adntn_ref.compression.fit.fit` does for each start."""
 
 from dataclasses import dataclass, field, replace
-from math import inf
+from math import inf, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,8 @@ from adntn_ref.networks.base import Network, Params
 from adntn_ref.networks.programmed import ProgramNetwork
 from adntn_ref.program.starts import spread
 
-START_SHARE = 0.1
-"""Standard deviation of the first generated weight over the target's. From 1 the fit first shrinks the weight to
-nothing and stays a while on the plateau of relative error 1."""
+LARGEST_START_SHARE = 0.1
+"""Largest standard deviation of the first generated weight over the target's."""
 
 STEPS = {"adam": 1000, "sgd": 1000, "lbfgs": 300, "als": 30}
 """Optimisers of stage 1, and how many steps (iterations, sweeps) each takes unless told."""
@@ -96,6 +95,21 @@ def default_rate(network: Network) -> float:
     return min(RATE, RATE_TIMES_DEPTH / max([1, *depths]))
 
 
+def default_start_share(entries: int) -> float:
+    """Return the standard deviation of the first generated weight over the target's: 1 / sqrt(entries), at most 0.1.
+
+    A random weight W of N entries has about ``<W, T> = |W| |T| / sqrt(N)`` in common with the target. Where ``|W|`` is
+    much larger than ``|T| / sqrt(N)``, the gradient of ``|W - T|^2`` is mostly that of ``|W|^2``: the fit first shrinks
+    the weight to nothing and stays on the plateau of relative error 1. (Ours.)
+
+    Examples
+    --------
+    >>> default_start_share(12), default_start_share(10_000)
+    (0.1, 0.01)
+    """
+    return min(LARGEST_START_SHARE, 1 / sqrt(entries))
+
+
 @dataclass(frozen=True)
 class Method:
     """How a fit is done: the options of :func:`fit` that are the same for every start."""
@@ -114,9 +128,15 @@ class Method:
     orthogonality: float = 0.0
     retract: bool = False
     start: str = "calibrated_orthogonal"
+    start_share: float | None = None
 
     def __post_init__(self) -> None:
         check_target(self.network, self.target)
+        share = self.start_share
+        if share is not None and not (
+            isinstance(share, (int, float)) and not isinstance(share, bool) and 0 < share < inf
+        ):
+            raise SpecError(f"start_share must be positive and finite, got {share!r}")
         if not isinstance(self.optimiser, str) or self.optimiser not in STEPS:
             raise SpecError(f"no optimiser is called {self.optimiser!r}; allowed: {', '.join(STEPS)}")
         _ = self.plan
@@ -164,7 +184,8 @@ class Method:
             If some state is dead altogether.
         """
         dtype = dtype_name(self.target)
-        std = START_SHARE * spread(np.asarray(self.target, dtype=np.float64))
+        share = default_start_share(self.target.size) if self.start_share is None else self.start_share
+        std = share * spread(np.asarray(self.target, dtype=np.float64))
         if given is not None:
             if self.network.check_params(given) != dtype:
                 raise SpecError(f"the parameters given are {self.network.check_params(given)}, the target {dtype}")
