@@ -49,5 +49,6 @@ def setup(app: object) -> None:
     importlib.import_module("adntn_ref.networks")  # registers the networks' primitive
     app.connect("builder-inited", write_tables)  # type: ignore[attr-defined]
 
+
 # Attributes such as ``name`` and ``dtype`` exist in several classes, and numpydoc's types make links of such words.
 suppress_warnings = ["ref.python"]

@@ -28,6 +28,7 @@ def test_compress_is_the_fit(weights: Path, capsys: pytest.CaptureFixture[str]) 
         (("--optimiser", "lbfgs", "--layers", "2", "--restarts", "3"), {"optimiser": "lbfgs", "restarts": 3}),
         (("--layers", "2"), {"steps": 500}),
         (("--layers", "2", "--steps", "7", "--rate", "0.1"), {"steps": 7, "rate": 0.1}),
+        (("--layers", "2", "--steps", "7", "--start-share", "0.5"), {"steps": 7, "start_share": 0.5}),
     ):
         assert run(weights, *more) == 0
         rows = json.loads(capsys.readouterr().out)["layers"]

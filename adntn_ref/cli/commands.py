@@ -48,6 +48,12 @@ def add_compress(subparsers: Any) -> Made:
     parser.add_argument(
         "--rate", type=float, help="highest learning rate, of adam and sgd (default 0.01, less if deep)"
     )
+    parser.add_argument(
+        "--start-share",
+        type=float,
+        metavar="S",
+        help="deviation of the first weight over the target's (default 1/sqrt(weights), at most 0.1)",
+    )
     parser.add_argument("--restarts", type=int, default=1, metavar="K", help="starts of each fit, the best kept")
     parser.add_argument("--cores-only", action="store_true", help="leave the other tensors of the file out")
     parser.add_argument("--force", action="store_true", help="overwrite OUT")
@@ -66,6 +72,7 @@ def run_compress(options: argparse.Namespace, output: Output) -> int:
         steps=options.steps,
         rate=options.rate,
         optimiser=options.optimiser,
+        start_share=options.start_share,
         restarts=options.restarts,
         seed=options.seed,
         cores_only=options.cores_only,

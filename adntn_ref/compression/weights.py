@@ -27,6 +27,7 @@ def compress_file(
     steps: int | None = None,
     rate: float | None = None,
     optimiser: str = "adam",
+    start_share: float | None = None,
     restarts: int = 1,
     seed: int = 0,
     cores_only: bool = False,
@@ -44,7 +45,8 @@ def compress_file(
     network_of : shape -> network; the shape is (outputs, inputs, ...) whatever the file's order
     order : ``"hwio"`` for files of Keras: kernels of convolutions are (height, width, inputs, outputs) and dense ones
         (inputs, outputs); they are fitted as (outputs, inputs, ...), and expand to the file's own order again
-    steps, rate, optimiser, restarts : see :func:`~adntn_ref.compression.fit.fit`; 500 steps of adam and sgd by default
+    steps, rate, optimiser, start_share, restarts : see :func:`~adntn_ref.compression.fit.fit`; 500 steps of adam and
+        sgd by default
     seed : the k-th selected tensor's fit starts from seed + k
     cores_only : leave the tensors that were not selected out of the output
 
@@ -72,7 +74,7 @@ def compress_file(
         networks[name].require_memory(file.dtypes[name], backward=True)
     if steps is None and optimiser in ("adam", "sgd"):
         steps = 500
-    options: dict[str, Any] = {"steps": steps, "rate": rate, "optimiser": optimiser}
+    options: dict[str, Any] = {"steps": steps, "rate": rate, "optimiser": optimiser, "start_share": start_share}
     targets = {name: read_weight(file, name, order) for name in names}
     for name in names:
         Method(networks[name], targets[name], **options)  # raises where the fit would
