@@ -1,6 +1,6 @@
 """The catalogue of known mistakes, the interpreter that makes them, and what is said where nothing explains."""
 
-import runpy
+import subprocess
 import sys
 from itertools import combinations
 from pathlib import Path
@@ -59,13 +59,10 @@ def test_page_is_that_of_the_catalogue() -> None:
     assert (ROOT / "docs" / "known-mistakes.md").read_text(encoding="utf8") == page()
 
 
-def test_command_prints_the_catalogue(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_prints_the_catalogue() -> None:
     for arguments, wanted in ((["--page"], "### legs-in-out"), ([], f"{len(MISTAKES)} mistakes, ")):
-        monkeypatch.setattr(sys, "argv", ["diagnosis", *arguments])
-        with pytest.raises(SystemExit) as done:
-            runpy.run_module("adntn_ref.validation.diagnosis", run_name="__main__")
-        assert done.value.code == 0
-        assert wanted in capsys.readouterr().out
+        command = [sys.executable, "-m", "adntn_ref.validation.diagnosis", *arguments]
+        assert wanted in subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 # The interpreter
