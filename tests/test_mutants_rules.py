@@ -4,6 +4,7 @@ import numpy as np
 
 import adntn_ref as ar
 from adntn_ref import ad
+from adntn_ref.ad.ops import PRIMITIVES
 
 
 def test_the_exponent_of_a_base_of_zero_has_no_gradient() -> None:
@@ -29,3 +30,11 @@ def test_reductions_drop_their_axis_unless_told_otherwise() -> None:
     for name, expected in cases.items():
         gradient = ar.grad(lambda v, name=name: ad.sum(getattr(ad, name)(v, axis=-1) * weights))(x)
         np.testing.assert_allclose(gradient, weights[:, None] * expected, rtol=1e-12)
+
+
+def test_arrays_are_joined_along_their_first_axis_unless_told_otherwise() -> None:
+    rng = np.random.default_rng(0)
+    a, b, g = rng.standard_normal((2, 2)), rng.standard_normal((2, 2)), rng.standard_normal((4, 2))
+    first, second = ar.grad(lambda p: ad.sum(PRIMITIVES["join"](p[0], p[1]) * g))((a, b))
+    np.testing.assert_array_equal(first, g[:2])
+    np.testing.assert_array_equal(second, g[2:])

@@ -59,12 +59,13 @@ def swap(x: Array) -> Array:
 
 
 def _power_base(g: Array, y: Array, a: Array, b: Array) -> Array:
-    """Y = a^b:  ga = conj(b a^{b-1}) g; where b = 0 the exponent 1 stands in, so that 0^-1 is never formed."""
+    """Y = a^b:  ga = conj(b a^{b-1}) g; where a = b = 0 the exponent 1 stands in, so that 0^-1 is never formed."""
     zero = stop_gradient(b) == 0
     if isinstance(zero, bool):
         exponent = 1 if zero else b - 1
     else:
-        exponent = ops.where(zero, 1.0, ops.subtract(b, 1.0))
+        # There alone: elsewhere the derivative of this by b is 1/a at b = 0, and a constant in b's place would lose it.
+        exponent = ops.where(zero & (stop_gradient(a) == 0), 1.0, ops.subtract(b, 1.0))
     return like(a, g * conj(b * ops.power(a, exponent)))
 
 
