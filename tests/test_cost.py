@@ -66,6 +66,8 @@ def test_operations_as_they_are_done(net: Any, fused: bool, schedule: str) -> No
     with pytest.MonkeyPatch.context() as patch:
         plain = numpy_runner.scratch
         patch.setattr(numpy_runner, "scratch", lambda slot, n, dtype: plain(slot, n, dtype).view(Counted))
+        fresh = numpy_runner.pool.empty
+        patch.setattr(numpy_runner.pool, "empty", lambda n, dtype: fresh(n, dtype).view(Counted))
         unit = ops.unit_matrix
         patch.setattr(ops, "unit_matrix", lambda length, like: unit(length, like).view(Counted))
         assert count(ahead) == cost.flops_forward
