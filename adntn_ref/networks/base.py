@@ -138,6 +138,10 @@ class Network(ABC):
         """
         dtype = self.check_params(params)
         self.require_memory(dtype, backward=not is_raw(*params.values()))
+        return self._made(params)
+
+    def _made(self, params: Params) -> Any:
+        """Return the weight, or what a network of several makes, each in C order."""
         return own(self._generate(params))
 
     def vjp(self, params: Params) -> tuple[Array, Pullback]:
@@ -151,13 +155,18 @@ class Network(ABC):
         """
         dtype = self.check_params(params)
         self.require_memory(dtype, backward=True)
-        weight, pull = tape_vjp(self._generate, params)
+        weight, pull = self._vjp(params, "auto")
 
         def pullback(cotangent: Array) -> Params:
             self._check_cotangent(cotangent, dtype)
-            return {name: own(g) for name, g in pull(cotangent)[0].items()}
+            return pull(cotangent)
 
-        return own(weight), pullback
+        return weight, pullback
+
+    def _vjp(self, params: Params, schedule: str) -> tuple[Any, Pullback]:
+        """Return the weight and its pullback; parameters, memory and cotangent have been checked."""
+        weight, pull = tape_vjp(self._generate, params)
+        return own(weight), lambda cotangent: {name: own(g) for name, g in pull(cotangent)[0].items()}
 
     def choose_schedule(self, dtype: str, schedule: str = "auto", memory_limit: str | int | None = None) -> str:
         """Return the schedule that a run with its adjoint takes; a network that is no program knows "keep" alone.
@@ -248,9 +257,9 @@ def _require(network: Network, dtype: str, schedule: str, limit: str | int | Non
 
 @lru_cache(maxsize=1024)
 def _peaks(network: Network, dtype: str, schedule: str = "keep") -> tuple[int, int]:
-    """Return the bytes held at once forward, and with the adjoint: states, parameters, gradients."""
+    """Return the bytes held at once forward, and with the adjoint, the parameters included."""
     cost, cores = network.cost(dtype, schedule), network.parameter_count * ITEM_BYTES[dtype]
-    return cost.peak_bytes_forward + cores, cost.peak_bytes_backward + 2 * cores
+    return cost.peak_bytes_forward + cores, cost.peak_bytes_backward + cores
 
 
 def check_init(dtype: str, std: float | None) -> None:

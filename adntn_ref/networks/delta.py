@@ -9,6 +9,7 @@ import numpy as np
 
 from adntn_ref.ad import ops
 from adntn_ref.ad.arrays import Array, backend_of, dtype_name, is_array, is_complex, require_finite, require_inexact
+from adntn_ref.ad.sized import Sized
 from adntn_ref.ad.tape import stop_gradient
 from adntn_ref.errors import ArrayError, DTypeError, SpecError
 from adntn_ref.networks.base import Network, Params
@@ -118,8 +119,13 @@ class Delta(Combination):
 
     def _join(self, weights: Iterator[Array]) -> Array:
         change = ops.multiply(next(weights), self.alpha)
-        raw = stop_gradient(change)
-        return ops.add(backend_of(raw).asarray(self.base.astype(dtype_name(raw), copy=False)), change)
+        return ops.add(self._frozen(stop_gradient(change)), change)
+
+    def _frozen(self, like: Array) -> Array:
+        """Return W0 in the library and dtype of the parameters."""
+        if isinstance(like, Sized):
+            return like.library.new(like.shape)
+        return backend_of(like).asarray(self.base.astype(dtype_name(like), copy=False))
 
     def _change(self, params: Params) -> Array:
         return self.alpha * next(self._changes(params))
@@ -146,10 +152,9 @@ class Delta(Combination):
         """
         return super().init(rng, dtype, std, start)
 
-    def _joining(self, made: list[int]) -> tuple[int, int, int, list[int]]:
+    def _joining(self) -> tuple[int, int, int]:
         n = self.weights
-        # Held: the network's weight, alpha times it, W0 in the dtype of the parameters, the sum.
-        return 2 * n, n, 5 * n, [0, 3 * n + made[0]]
+        return 2 * n, n, 5 * n
 
 
 def _frozen(base: Array) -> Array:
