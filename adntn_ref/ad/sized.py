@@ -305,6 +305,12 @@ class Library:
         """Return the array itself where it lies in C order, else a copy."""
         return x if strides_of_view(x.shape, x.strides, (x.size,)) == (1,) or x.size == 1 else x._copy()
 
+    def ones_like(self, x: Sized) -> Sized:
+        """Return an array of the same shape."""
+        return Sized(self, x.shape, x.dtype)
+
+    zeros_like = ones_like
+
     def asarray(self, host: Any) -> Sized:
         """Return an array of the shape and dtype of one on the host."""
         return Sized(self, host.shape, host.dtype)

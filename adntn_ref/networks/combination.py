@@ -111,6 +111,9 @@ class Combination(Network):
     def _generate(self, params: Params) -> Any:
         return self._join(part._generate(cores) for part, cores in self._split(params))
 
+    def _taped(self, params: Params, schedule: str) -> Any:
+        return self._join(part._taped(cores, schedule) for part, cores in self._split(params))
+
     def _vjp(self, params: Params, schedule: str) -> tuple[Any, Pullback]:
         """Put the weight and its pullback together from those of the parts."""
         pullbacks: list[Pullback] = []

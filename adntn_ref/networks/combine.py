@@ -67,6 +67,14 @@ class Sum(Combination):
             del weight  # the next part runs with the sum alone in memory
         return total
 
+    @property
+    def apply_refusal(self) -> str:
+        """Why :meth:`apply` cannot do without the weight: what its parts say; empty where it can."""
+        return next((net.apply_refusal for net in self.nets if net.apply_refusal), "")
+
+    def _apply(self, params: dict[str, Array], x: Array) -> Array:
+        return self._join(net._apply(cores, x) for net, cores in self._split(params))
+
     def _share(self, cotangent: Array) -> list[Array]:
         return [cotangent] * len(self.nets)
 

@@ -15,7 +15,7 @@ from adntn_ref.errors import ArrayError, DTypeError, SpecError
 from adntn_ref.networks.base import Network, Params
 from adntn_ref.networks.combination import Bases, Combination, Identity, Read, check_parts
 from adntn_ref.networks.multilinear import fix
-from adntn_ref.program.modes import Layout, positive_integers, shown
+from adntn_ref.program.modes import Layout, matrix_shape, positive_integers, shown
 from adntn_ref.program.starts import default_std, spread
 
 START = 0.01
@@ -121,10 +121,22 @@ class Delta(Combination):
         change = ops.multiply(next(weights), self.alpha)
         return ops.add(self._frozen(stop_gradient(change)), change)
 
+    @property
+    def apply_refusal(self) -> str:
+        """Why :meth:`apply` cannot do without the network's weight: what the network says; empty where it can."""
+        return self.net.apply_refusal
+
+    def _apply(self, params: Params, x: Array) -> Array:
+        """Return ``x @ W0.T + alpha * net.apply(x)``: W0 is there already."""
+        rows, columns = matrix_shape(self.placement.shape)
+        frozen = ops.reshape(self._frozen(stop_gradient(x)), shape=(rows, columns))
+        change = ops.multiply(self.net._apply(params, x), self.alpha)
+        return ops.add(ops.matrix_product(x, ops.transpose(frozen)), change)
+
     def _frozen(self, like: Array) -> Array:
         """Return W0 in the library and dtype of the parameters."""
         if isinstance(like, Sized):
-            return like.library.new(like.shape)
+            return like.library.new(self.base.shape)
         return backend_of(like).asarray(self.base.astype(dtype_name(like), copy=False))
 
     def _change(self, params: Params) -> Array:

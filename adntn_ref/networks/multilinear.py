@@ -24,12 +24,16 @@ from adntn_ref.program.starts import default_std, spread
 
 @dataclass(frozen=True)
 class Product:
-    """One product of a contraction: its name, operations, and the entries held before and written by it."""
+    """One product of a contraction: its name, operations, and the entries held before and written by it.
+
+    ``back`` are the operations of its adjoint, twice as many by default.
+    """
 
     name: str
     flops: int
     read: int
     written: int
+    back: int | None = None
 
 
 class Multilinear(Network):
@@ -92,19 +96,20 @@ class Multilinear(Network):
         return {name: core * factor ** (1 / len(params)) for name, core in params.items()}
 
     def cost(self, dtype: str = "float32", schedule: str = "keep") -> Cost:
-        """Count the products that are run, and for the adjoint twice the operations of each; see :class:`Cost`."""
+        """Count the products that are run, and their adjoints; see :class:`Cost`."""
         check_dtype(dtype)
         if schedule != "keep":
             raise SpecError(f"{self.title} runs by the schedule keep alone, got {schedule!r}")
         item, factor = ITEM_BYTES[dtype], 4 if dtype in COMPLEX else 1
         products = list(self._products())
-        steps = [_step(p.name, p.flops * factor, p.read * item, p.written * item) for p in products]
+        steps = [_step(p, item, factor) for p in products]
         return total_cost(self, dtype, schedule, steps, peak_bytes(self, dtype, schedule))
 
 
-def _step(name: str, flops: int, read: int, written: int) -> StepCost:
-    moved = read + written
-    return StepCost(name, flops, 2 * flops, moved, 2 * moved, written, written)
+def _step(product: Product, item: int, factor: int) -> StepCost:
+    moved, written = item * (product.read + product.written), item * product.written
+    back = 2 * product.flops if product.back is None else product.back
+    return StepCost(product.name, factor * product.flops, factor * back, moved, 2 * moved, written, written)
 
 
 def total_cost(

@@ -105,12 +105,13 @@ class ProgramNetwork(Network):
     def generate(self, params: Params, schedule: str = "auto") -> Array:
         """Make the weight; see :meth:`Network.generate`. Variables record it as one primitive, run by ``schedule``."""
         dtype = self.check_params(params)
-        names = list(self.core_shapes)
         if is_raw(*params.values()):
             self.require_memory(dtype, backward=False)
             return own(self._generate(params))
-        chosen = self.choose_schedule(dtype, schedule)
-        return network_weight(*(params[name] for name in names), network=self, schedule=chosen)
+        return self._taped(params, self.choose_schedule(dtype, schedule))
+
+    def _taped(self, params: Params, schedule: str) -> Array:
+        return network_weight(*(params[name] for name in self.core_shapes), network=self, schedule=schedule)
 
     def generate_stepwise(self, params: Params) -> Array:
         """Make the weight with every operation recorded on the tape: the slow way, kept as a check."""
