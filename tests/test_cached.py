@@ -129,7 +129,7 @@ def test_bad_cores_are_refused_before_the_cache_is_asked() -> None:
     made, params = generated()
     cached = ar.CachedWeights(made)
     cached.expand(params)
-    with pytest.raises(ParameterError, match="layer0.brick0 has shape"):
+    with pytest.raises(ParameterError, match=r"layer0\.brick0 has shape"):
         cached.expand({**params, "fc1.weight": {**params["fc1.weight"], "layer0.brick0": np.ones((3, 3))}})
 
 
@@ -146,11 +146,11 @@ def test_fold() -> None:
         made.fold({k: v for k, v in params.items() if k != "fc3.bias"})
     with pytest.raises(ParameterError, match="dict from core name"):
         made.fold({**params, "fc1.weight": np.zeros((8, 16))})
-    with pytest.raises(ParameterError, match="fc3.bias must be an array"):
+    with pytest.raises(ParameterError, match=r"fc3\.bias must be an array"):
         made.fold({**params, "fc3.bias": [0.0]})
     linear = ar.Generated(ar.Sequential((4,), (("fc", ar.Linear(4, 3, bias=False)),)), {"fc.weight": ar.MPO((3, 4), 2)})
     cores = {name: core.astype("complex128") for name, core in linear.networks[0][1].init().items()}  # type: ignore[attr-defined]
-    with pytest.raises(DTypeError, match="parameter fc.weight has dtype complex128"):
+    with pytest.raises(DTypeError, match=r"parameter fc\.weight has dtype complex128"):
         linear.fold({"fc.weight": cores})
 
 

@@ -2,8 +2,8 @@
 
 A sized array has a shape, strides and a dtype, and goes through the tape as any other array does. A view shares its
 buffer, a copy takes a new one; the meter adds up the buffers that are alive, remembers the most, and counts operations
-and entries moved. Strides decide, as in NumPy, whether a reshape is a view. Sizes are Python integers, so nothing is too
-large to be counted.
+and entries moved. Strides decide, as in NumPy, whether a reshape is a view. Sizes are Python integers, so nothing is
+too large to be counted.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,7 +27,6 @@ class Meter:
         """Hold so many entries more."""
         self.live += entries
         self.peak = max(self.peak, self.live)
-
 
     def keep(self, entries: int) -> None:
         """Hold scratch memory of so many entries from now on; what was kept before is part of it."""
@@ -181,10 +180,10 @@ class Sized:
 
     def __getitem__(self, index: Any) -> "Sized":
         """Take slices, a view."""
-        parts = index if isinstance(index, tuple) else (index,)
+        parts: tuple[slice, ...] = index if isinstance(index, tuple) else (index,)
         shape, strides = [], []
         for k, (size, stride) in enumerate(zip(self.shape, self.strides, strict=True)):
-            span = range(size)[parts[k]] if k < len(parts) else range(size)
+            span: range = range(size)[parts[k]] if k < len(parts) else range(size)
             shape.append(len(span))
             strides.append(stride * span.step)
         return self._view(tuple(shape), tuple(strides))
@@ -247,7 +246,7 @@ class Library:
         return Sized(self, shape, self.dtype)
 
     def elementwise(self, *operands: Any, dtype: Any = None) -> Sized:
-        """Return the result of a function of entries: one operation each, in the memory order of the largest operand."""
+        """Return the result of a function of entries: one operation each, in the order of a single operand."""
         arrays = [x for x in operands if isinstance(x, Sized)]
         shape = broadcast_shape(*(x.shape for x in arrays))
         like = next((x for x in arrays if x.shape == shape), None)

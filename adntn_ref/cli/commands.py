@@ -13,6 +13,7 @@ from adntn_ref.compression.h5file import open_tensors
 from adntn_ref.compression.method import STEPS
 from adntn_ref.compression.tensorfile import suffix_of, write_tensors
 from adntn_ref.compression.weights import compress_file
+from adntn_ref.errors import SpecError
 from adntn_ref.networks.layer import LayerCost, layer_cost
 from adntn_ref.program.cost import ITEM_BYTES
 

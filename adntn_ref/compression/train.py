@@ -20,8 +20,8 @@ from adntn_ref.compression.fit import both
 from adntn_ref.compression.progress import Progress, no_progress
 from adntn_ref.compression.training import Callback, History, Training, minimise
 from adntn_ref.errors import ArrayError, SpecError
-from adntn_ref.nn.data import Part, Split
 from adntn_ref.nn.cached import CachedWeights
+from adntn_ref.nn.data import Part, Split
 from adntn_ref.nn.models import Generated, Model, Params, Sequential, accuracy, select
 
 
@@ -157,7 +157,6 @@ def task_objective(
             order[epoch] = np.random.default_rng([seed, epoch]).permutation(len(part))
         chosen = order[epoch][batch * batch_size : (batch + 1) * batch_size]
         images, labels = part.images[chosen], part.labels[chosen]
-
 
         def loss(p: Tree) -> tuple[Any, Tree]:
             made = model.expand(p)

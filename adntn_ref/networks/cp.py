@@ -92,7 +92,7 @@ class CP(Multilinear):
         return crossing(self.placement)
 
     def _apply(self, params: Params, x: Array) -> Array:
-        """Go through the rank: ``y[x, i] = sum_r (prod of row factors)[i, r] sum_j (prod of column factors)[j, r] x_j``."""
+        """Through the rank: ``y_i = sum_r (row factors)[i, r] sum_j (column factors)[j, r] x_j``, products each."""
         is_row = rows_of(self.placement) or ()
         sides = [[q for q, row in enumerate(is_row) if row == wanted] for wanted in (False, True)]
         columns, rows = (self._rows(params, side) if side else self._one(params) for side in sides)

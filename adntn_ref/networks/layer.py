@@ -203,13 +203,15 @@ def _sites(network: Network, batch: int, dtype: str, uses: int) -> WayCost:
 def _generating(network: Network, batch: int, dtype: str, uses: int, schedule: str) -> list[WayCost]:
     """Return the costs of generating at every product, and once."""
     cost, item, n = network.cost(dtype, schedule), ITEM_BYTES[dtype], network.weights
-    rows, columns = matrix_shape(network.placement.shape)
+    columns = matrix_shape(network.placement.shape)[1]
 
     def layer(params: Params, x: Array) -> Array:
         made = network._made(params) if all(map(is_raw, params.values())) else network._taped(params, schedule)
         return _product(made, x, columns)
 
-    once, training = (w.peak_bytes for w in work_of(layer, lambda: library_of(dtype), network.core_shapes, (batch, columns)))
+    once, training = (
+        w.peak_bytes for w in work_of(layer, lambda: library_of(dtype), network.core_shapes, (batch, columns))
+    )
     product, both = _dense_work(network, batch, dtype)
     generation = Work(cost.flops_forward, cost.bytes_forward, 0)
     adjoint = Work(cost.flops_backward, cost.bytes_backward, 0)

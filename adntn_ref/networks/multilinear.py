@@ -112,9 +112,7 @@ def _step(product: Product, item: int, factor: int) -> StepCost:
     return StepCost(product.name, factor * product.flops, factor * back, moved, 2 * moved, written, written)
 
 
-def total_cost(
-    network: Network, dtype: str, schedule: str, steps: list[StepCost], peaks: tuple[int, int]
-) -> Cost:
+def total_cost(network: Network, dtype: str, schedule: str, steps: list[StepCost], peaks: tuple[int, int]) -> Cost:
     """Add up the steps of a network; ``peaks`` are the bytes held at once forward, and with the adjoint."""
     counts: dict[str, Any] = {"dtype": dtype, "schedule": schedule}
     return sum_of_steps(steps, peaks, parameters=network.parameter_count, weights=network.weights, **counts)

@@ -20,7 +20,7 @@ from adntn_ref.program.runs import FramesRun
 
 
 def library_of(dtype: str, fused: bool = True) -> Library:
-    """Return a library of sized arrays on which networks run; programs by their numbers, ``fused`` where they can be."""
+    """Return a library of sized arrays on which networks run; programs by their numbers, ``fused`` where possible."""
 
     def bind(program: Any, cores: dict[str, Sized]) -> Any:
         if isinstance(program, Frames):

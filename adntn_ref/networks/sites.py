@@ -3,7 +3,7 @@
 The batch stays the last index of the state, so that every core is one product with at least so many columns. From the
 left, with the rows made so far in front,
 
-``S[(i_0 .. i_k), b', (j_{k+1} .. , x)] = sum_{b, j_k} A_k[b, i_k, j_k, b'] S[(i_0 .. i_{k-1}), (b, j_k), (j_{k+1} .. , x)]``
+``S[(i_0 .. i_k), b', (j_{k+1} .., x)] = sum_{b, j_k} A_k[b, i_k, j_k, b'] S[(.. i_{k-1}), (b, j_k), (j_{k+1} .., x)]``
 
 and from the right the mirror image, with the columns that are left in front. A mode of a tensor train is a row
 (j_k = 1) or a column (i_k = 1). The order of contraction is that of Novikov et al. (arXiv 1509.06569); which end comes
@@ -44,7 +44,9 @@ def crossing(layout: Layout) -> str:
     """Return why no product goes site by site with this layout; empty where one does."""
     if rows_of(layout) is not None:
         return ""
-    return f"its modes {layout.modes} cross the border between rows and columns; layout='axes' or 'interleaved' keeps it"
+    return (
+        f"its modes {layout.modes} cross the border between rows and columns; layout='axes' or 'interleaved' keeps it"
+    )
 
 
 def operations(sites: Sequence[Site], left: bool) -> int:

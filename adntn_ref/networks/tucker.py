@@ -85,7 +85,7 @@ class Tucker(Multilinear):
         return crossing(self.placement)
 
     def _apply(self, params: Params, x: Array) -> Array:
-        """Take the columns to their ranks, from the last; the core takes these to the rows' ranks, these to the rows."""
+        """Take the columns to their ranks, from the last; the core takes these to the rows' ranks, they to the rows."""
         is_row, d = rows_of(self.placement) or (), self.placement.modes
         rows = [q for q, row in enumerate(is_row) if row]
         columns = [q for q, row in enumerate(is_row) if not row]

@@ -2,6 +2,9 @@
 
 from typing import Any
 
+SMALL_PRODUCTS = 5
+"""How many times as long an operation takes in the small products site by site, as measured in docs/when-it-pays.md."""
+
 
 def times(number: int, other: int) -> str:
     """Write a ratio with three digits, ``1.53 times``; a large one as a whole number.
@@ -34,10 +37,10 @@ def _cached(layer: Any) -> str:
     dense, cached, cross = layer["dense"], layer["cached"], layer.crossover
     products = "1 product" if layer.uses == 1 else f"{layer.uses:,} products"
     needed = "1 product" if cross.cached_uses == 1 else f"{cross.cached_uses:,} products"
+    both = times(cached.training_flops, dense.training_flops)
     return (
         f"Generated once for {products} between two updates it takes {times(cached.flops, dense.flops)} the dense"
-        f" layer's operations, {times(cached.training_flops, dense.training_flops)} with the backward pass; at most twice"
-        f" from {needed} an update on (forward)."
+        f" layer's operations, {both} with the backward pass; at most twice from {needed} an update on (forward)."
     )
 
 
@@ -47,8 +50,8 @@ def _sites(layer: Any) -> list[str]:
     dense, sites, cross = layer["dense"], layer["sites"], layer.crossover
     text = f"Site by site, without the weight, it takes {times(sites.flops, dense.flops)} the dense layer's operations"
     text += f" and {times(sites.peak_bytes, dense.peak_bytes)} its memory: "
-    text += "it can pay" if sites.flops <= dense.flops else "it does not pay against a dense or cached weight"
-    found = [text + "."]
+    text += _verdict(sites.flops, dense.flops)
+    found = [text]
     if cross.bond is not None:
         none = f"It takes more than the dense layer at every {cross.bond}."
         some = f"It takes no more than the dense layer up to {cross.bond} = {cross.sites_bond:,}."
@@ -60,8 +63,17 @@ def _sites(layer: Any) -> list[str]:
     return found
 
 
+def _verdict(sites: int, dense: int) -> str:
+    if sites > dense:
+        return "it does not pay against a dense or cached weight."
+    if SMALL_PRODUCTS * sites > dense:
+        return f"fewer, but in small products; with less than a {SMALL_PRODUCTS}-fold saving it may well be slower."
+    return "it can pay."
+
+
 def _closing(layer: Any) -> str:
     return (
-        "These are counts, not seconds; many small products run slower than one large product of as many operations."
-        " For inference the weight can be folded into a dense layer once, which then costs what a dense layer costs."
+        "These are counts, not seconds: an operation in small products was measured to take 2 to 15 times as long as one"
+        " in the dense product (docs/when-it-pays.md). For inference the weight can be folded into a dense layer once,"
+        " which then costs what a dense layer costs."
     )

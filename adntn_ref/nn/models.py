@@ -177,8 +177,9 @@ class Generated:
         Examples
         --------
         >>> from adntn_ref.networks.brickwall import BrickWall
-        >>> model = Generated(Sequential((4,), (("fc", Linear(4, 4, bias=False)),)), {"fc.weight": BrickWall((4, 4), 2)})
-        >>> dense, params = model.fold({"fc.weight": model.networks[0][1].init(0)})
+        >>> net = BrickWall((4, 4), layers=2)
+        >>> model = Generated(Sequential((4,), (("fc", Linear(4, 4, bias=False)),)), {"fc.weight": net})
+        >>> dense, params = model.fold({"fc.weight": net.init(0)})
         >>> params["fc.weight"].shape, dense(params, np.ones((2, 4))).shape
         ((4, 4), (2, 4))
         """

@@ -1,8 +1,8 @@
 """Ghost runs: a schedule run on sizes instead of arrays, to know before anything runs what it takes.
 
 States are sized arrays (:mod:`adntn_ref.ad.sized`), and live as long as the arrays would: the schedule's own code
-holds them and lets them go. Their meter adds up what is alive and remembers the most; the run counts how often the verbs
-of every segment are met. So the report cannot differ from what the schedule does.
+holds them and lets them go. Their meter adds up what is alive and remembers the most; the run counts how often the
+verbs of every segment are met. So the report cannot differ from what the schedule does.
 """
 
 from collections import Counter
@@ -58,9 +58,9 @@ class Segment:
 class GhostRun:
     """A chain of segments in numbers; ``counts`` says how often each verb of each segment was met.
 
-    Before ``turned`` is set a forward run counts as "ahead", after it as "rerun". ``whole`` are the entries alive at the
-    worst moment of a run that keeps nothing, ``cores`` the names of those whose gradients each segment finds; the others
-    are found at the end. ``lasting``: what verbs need besides is scratch memory that is not given back.
+    Before ``turned`` is set a forward run counts as "ahead", after it as "rerun". ``whole`` are the entries alive at
+    the worst moment of a run that keeps nothing, ``cores`` the names of those whose gradients each segment finds; the
+    others are found at the end. ``lasting``: what verbs need besides is scratch memory that is not given back.
     """
 
     first: Segment
