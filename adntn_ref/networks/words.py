@@ -73,7 +73,7 @@ def _verdict(sites: int, dense: int) -> str:
 
 def _closing(layer: Any) -> str:
     return (
-        "These are counts, not seconds: an operation in small products was measured to take 2 to 15 times as long as one"
-        " in the dense product (docs/when-it-pays.md). For inference the weight can be folded into a dense layer once,"
-        " which then costs what a dense layer costs."
+        "These are counts, not seconds: an operation in small products was measured to take 2 to 15 times as long as"
+        " one in the dense product (docs/when-it-pays.md). For inference the weight can be folded into a dense layer"
+        " once, which then costs what a dense layer costs."
     )
