@@ -155,6 +155,8 @@ def test_cost_of_a_layer(capsys: pytest.CaptureFixture[str]) -> None:
     assert layer == json.loads(json.dumps(expected.to_dict()))
     assert main([*network, "--json"]) == 0
     assert "layer" not in json.loads(capsys.readouterr().out)
+    assert main(network) == 0
+    assert "slower than a dense one: --batch B says by how much" in capsys.readouterr().out
     assert main([*network, "--batch", "10", "--schedule", "auto"]) == 0
     shown = capsys.readouterr().out
     one = ar.layer_cost(ar.MPO((64, 32), 3), 10, "float64")

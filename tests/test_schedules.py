@@ -141,6 +141,18 @@ def test_what_is_run_and_held(count: int, slots: int) -> None:
     assert run.runs["again"] == 2 * count
 
 
+@pytest.mark.parametrize("schedule", ["recompute", "checkpoints:3000"])
+def test_more_segments_than_python_has_room_for_calls(schedule: str) -> None:
+    run: Any = Watched(3000)
+    saved = run_keeping(run, schedule)[1]
+    assert run_adjoint(run, saved, 3000) == {}
+    assert run.runs == {"forward": 3000, "again": 3000}
+    deep = ar.BrickWall((4,), layers=1200)
+    assert deep.cost("float64", schedule).peak_bytes_backward > 0
+    params = deep.init(start="near_identity")
+    assert np.array_equal(*(gradient(deep, params, name)[0]["layer0.brick0"] for name in (schedule, "keep")))
+
+
 @pytest.mark.parametrize(
     "bad", ["store", "checkpoints", "checkpoints:-1", "checkpoints:x", "checkpoints:1.5", "", None, 3]
 )

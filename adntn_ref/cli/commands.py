@@ -193,7 +193,9 @@ def run_cost(options: argparse.Namespace, output: Output) -> int:
     peaks = f"{size(cost.peak_bytes_forward)} forward, {size(cost.peak_bytes_backward)} forward and backward"
     output.line(f"memory at the worst moment: {peaks} (schedule {cost.schedule})")
     facts = {"spec": network.to_spec(), "compression_ratio": ratio, **cost.to_dict()}
-    if layer is not None:
+    if layer is None:
+        output.line("A layer that generates its weight is slower than a dense one: --batch B says by how much.")
+    else:
         show_layer(layer, output)
         facts["layer"] = layer.to_dict()
     output.result(facts)
