@@ -66,7 +66,7 @@ def installed(name: str) -> bool:
     return find_spec(name) is not None
 
 
-def check(name: str, workload: Workload, answer: Answer, expected: Answer) -> None:
+def check(name: str, dtype: str, answer: Answer, expected: Answer) -> None:
     """Compare an answer with the package's.
 
     Raises
@@ -74,7 +74,7 @@ def check(name: str, workload: Workload, answer: Answer, expected: Answer) -> No
     DisagreementError
         Naming the candidate, the loss or the core, and the difference. A wrong candidate is not timed.
     """
-    allowed = TOLERANCE[workload.dtype]
+    allowed = TOLERANCE[dtype]
     off = abs(answer.loss - expected.loss) / abs(expected.loss)
     if not off <= allowed:
         raise DisagreementError(f"{name}: the loss is {answer.loss:.9g}, the package's is {expected.loss:.9g}")
@@ -90,5 +90,5 @@ def check(name: str, workload: Workload, answer: Answer, expected: Answer) -> No
         if not off <= allowed:
             raise DisagreementError(
                 f"{name}: the gradient of {core} differs from the package's by {off:.3g} of its size;"
-                f" allowed in {workload.dtype}: {allowed:g}"
+                f" allowed in {dtype}: {allowed:g}"
             )

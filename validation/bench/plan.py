@@ -6,10 +6,6 @@ from dataclasses import dataclass
 from .timing import Rounds
 
 
-def nothing() -> None:
-    """Do nothing."""
-
-
 @dataclass(frozen=True)
 class Plan:
     """Settings of a run.
@@ -21,7 +17,6 @@ class Plan:
     layers : their layers, of two columns each
     dtype : float32 or float64
     rounds : samples a candidate
-    done : called after every round, for a progress bar
     say : called with a line about what is done now
     """
 
@@ -30,7 +25,6 @@ class Plan:
     layers: int = 4
     dtype: str = "float32"
     rounds: int = 9
-    done: Callable[[], None] = nothing
     say: Callable[[str], None] = lambda _: None
 
     def timing(self, budget: float) -> Rounds:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from adntn_ref.compression.atomic import write_atomically
 from adntn_ref.extras import need
@@ -14,7 +15,7 @@ LIMIT = "limit, ms"
 def curves(tables: Sequence[Table]) -> dict[str, dict[int, float]]:
     """Return candidate -> Q -> milliseconds, of all brick-walls of the standard depth, and the limit."""
     found: dict[str, dict[int, float]] = {}
-    for row in (row for table in tables if table.name in ("walls", "growth Q") for row in table.rows):
+    for row in (row for table in tables if table.name in ("walls", "growth-q") for row in table.rows):
         for name, value in row.values.items():
             found.setdefault(name, {}).setdefault(row.facts["q"], value)
         if LIMIT in row.numbers:
@@ -33,7 +34,7 @@ def draw(tables: Sequence[Table], path: Path) -> None:
     figure = need("matplotlib.figure", "demo").Figure(figsize=(8, 5.5), layout="constrained")
     axis = figure.subplots()
     for name, points in curves(tables).items():
-        style = {"color": "0.5", "ls": "--"} if name == LIMIT else {"marker": "o", "ms": 4}
+        style: dict[str, Any] = {"color": "0.5", "ls": "--"} if name == LIMIT else {"marker": "o", "ms": 4}
         if name.startswith("ours"):
             style |= {"lw": 2.5}
         axis.semilogy(list(points), list(points.values()), label=name.removesuffix(", ms"), **style)

@@ -11,7 +11,18 @@ from adntn_ref.extras import need
 from .candidate import installed
 from .plan import Plan
 
-SHARES = {"walls": 240.0, "trees": 30.0}
+SHARES = {
+    "limits": 8.0,
+    "walls": 160.0,
+    "trees": 35.0,
+    "cores": 40.0,
+    "memory": 30.0,
+    "count": 5.0,
+    "growth-q": 60.0,
+    "growth-m": 35.0,
+    "optimiser": 10.0,
+    "models": 60.0,
+}
 """About how many seconds each table takes on two cores; the bar moves by them."""
 
 
@@ -37,6 +48,7 @@ class Progress:
                 rich.TimeElapsedColumn(),
                 rich.TextColumn("left"),
                 rich.TimeRemainingColumn(),
+                redirect_stdout=False,
                 console=need("rich.console", "demo").Console(stderr=True),
             )
             self._task = self._bar.add_task("", total=sum(SHARES.get(name, 10.0) for name in names))
@@ -68,4 +80,8 @@ class Progress:
 
     def print(self, text: str) -> None:
         """Print to standard output without disturbing the bar."""
+        if self._bar is not None:
+            self._bar.stop()
         print(text, flush=True)
+        if self._bar is not None:
+            self._bar.start()

@@ -15,7 +15,6 @@ def measure(
     candidates: Sequence[Candidate],
     plan: Rounds,
     extra: Mapping[str, Callable[[], Any]] | None = None,
-    done: Callable[[], None] | None = None,
 ) -> Row:
     """Put the milliseconds of every candidate into a row, and the ratio of the first one to each other.
 
@@ -42,9 +41,9 @@ def measure(
         if expected is None:
             expected = answer
         else:
-            check(candidate.name, workload, answer, expected)
+            check(candidate.name, workload.dtype, answer, expected)
         runs[candidate.name] = prepared.run
-    timed = alternate({**runs, **(extra or {})}, plan, done=done)
+    timed = alternate({**runs, **(extra or {})}, plan)
     row.samples = {name: [1e3 * s for s in found] for name, found in timed.samples.items()}
     row.values = {name: 1e3 * timed.medians[name] for name in runs if name in timed.samples}
     row.left_out |= timed.left_out

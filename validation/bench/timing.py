@@ -61,7 +61,6 @@ def alternate(
     runs: Mapping[str, Run],
     plan: Rounds,
     clock: Clock = time.perf_counter,
-    done: Callable[[], None] | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Timed:
     """Time functions in alternation.
@@ -76,7 +75,6 @@ def alternate(
     runs : name -> function; the first one is never left out
     plan : rounds, least length of a sample, budget
     clock : seconds, increasing
-    done : called after every round
     sleep : rests
     """
     with quiet_collector():
@@ -95,8 +93,6 @@ def alternate(
                 if plan.warms(single[name]):
                     runs[name]()
                 samples[name].append(_seconds(runs[name], plan.repeats(single[name]), clock))
-            if done is not None:
-                done()
     return Timed(samples, left_out)
 
 

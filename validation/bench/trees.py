@@ -26,7 +26,7 @@ def trees(plan: Plan) -> Table:
         plan.say(f"{kind}, 2^{q} entries")
         row = Row(f"{kind} chi {chi}, d {size}, 2^{q}", {"network": kind, "q": q, "chi": chi, "size": size})
         row.facts["dtype"] = plan.dtype
-        measure(row, tree(kind, q, chi, size, plan.dtype), candidates(), plan.timing(20.0), done=plan.done)
+        measure(row, tree(kind, q, chi, size, plan.dtype), candidates(), plan.timing(20.0))
         peers = [value for name, value in row.values.items() if name.startswith(("torch", "jax"))]
         if peers:
             row.numbers["ours / better of torch and jax"] = row.values["ours"] / min(peers)

@@ -62,7 +62,7 @@ def wall_row(q: int, layers: int, plan: Plan, budget: float, candidates: tuple[C
     plan.say(f"brick-wall, 2^{q} entries, {layers} layers")
     row = Row(str(q), {"q": q, "layers": layers, "dtype": plan.dtype})
     product, flops = limits.gemm(plan.dtype, limits.SIDE // 2 if plan.quick else limits.SIDE)
-    measure(row, brickwall(q, layers, plan.dtype), candidates, plan.timing(budget), {GEMM: product}, plan.done)
+    measure(row, brickwall(q, layers, plan.dtype), candidates, plan.timing(budget), {GEMM: product})
     if GEMM in row.samples:
         with_limit(row, q, layers, flops / (median(row.samples[GEMM]) / 1e3))
     if TAPE.name in row.values:
