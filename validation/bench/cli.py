@@ -10,10 +10,12 @@ from typing import Any
 
 from adntn_ref.compression.atomic import require_new, write_atomically
 from adntn_ref.errors import AdntnError, SpecError
+from adntn_ref.extras import need
 
 from . import machine, report
 from .goals import verdicts
 from .plan import Plan
+from .plot import DRAWN, draw
 from .progress import Progress
 from .results import to_dict
 from .table import Table
@@ -35,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--layers", type=int, default=4, help="of two columns each (default 4)")
     made.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     made.add_argument("--rounds", type=int, help="samples of each candidate (default 9; 3 with --quick)")
+    made.add_argument("--pause", type=float, default=0.12, metavar="S", help="rest before each sample (default 0.12 s)")
     made.add_argument("--json", metavar="FILE", help="write everything as JSON; - for standard output alone")
     made.add_argument("--plot", type=Path, metavar="FILE", help="draw time against Q with the limit, PNG (matplotlib)")
     made.add_argument("--markdown", action="store_true", help="tables in Markdown, as in the documentation")
@@ -59,9 +62,11 @@ def plan_of(options: argparse.Namespace) -> Plan:
         raise SpecError(f"--layers must be from 1 to 64, got {options.layers}")
     if rounds < 1:
         raise SpecError(f"--rounds must be at least 1, got {rounds}")
+    if not 0 <= options.pause <= 10:
+        raise SpecError(f"--pause must be from 0 to 10 seconds, got {options.pause:g}")
     if unknown := [name for name in options.table or () if name not in TABLES]:
         raise SpecError(f"no table is called {', '.join(unknown)}; allowed: {', '.join(TABLES)}")
-    return Plan(options.quick, q, options.layers, options.dtype, rounds)
+    return Plan(options.quick, q, options.layers, options.dtype, rounds, options.pause)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -70,11 +75,15 @@ def run(options: argparse.Namespace) -> int:
     for path in (options.plot, None if options.json in (None, "-") else Path(options.json)):
         if path is not None:
             require_new(path, options.force)
+    names = list(dict.fromkeys(options.table)) if options.table else list(TABLES)
+    if options.plot is not None:
+        need("matplotlib.figure", "demo")  # before minutes of measuring
+        if not set(names) & set(DRAWN):
+            raise SpecError(f"--plot draws the tables {' and '.join(DRAWN)}; asked for: {', '.join(names)}")
     began, talks = time.perf_counter(), options.json != "-"
     tables: list[Table] = []
     if talks:
         print(f"{machine.line(machine.facts())}\n{report.REMINDER}", flush=True)
-    names = list(dict.fromkeys(options.table)) if options.table else list(TABLES)
     with Progress(names, quiet=options.quiet) as progress:
         for name in names:
             progress.begin(name)
@@ -96,8 +105,6 @@ def _write(options: argparse.Namespace, results: dict[str, Any], tables: list[Ta
     elif options.json is not None:
         write_atomically(options.json, lambda path: _put(path, text + "\n"))
     if options.plot is not None:
-        from .plot import draw
-
         draw(tables, options.plot)
 
 

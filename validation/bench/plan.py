@@ -17,6 +17,7 @@ class Plan:
     layers : their layers, of two columns each
     dtype : float32 or float64
     rounds : samples a candidate
+    pause : seconds of rest before each sample
     say : called with a line about what is done now
     """
 
@@ -25,8 +26,9 @@ class Plan:
     layers: int = 4
     dtype: str = "float32"
     rounds: int = 9
+    pause: float = 0.12
     say: Callable[[str], None] = lambda _: None
 
     def timing(self, budget: float) -> Rounds:
         """Return the rounds of a row with a budget in seconds, a fifth of it for a quick run."""
-        return Rounds(self.rounds, 0.005 if self.quick else 0.02, budget / 5 if self.quick else budget)
+        return Rounds(self.rounds, 0.005 if self.quick else 0.02, budget / 5 if self.quick else budget, self.pause)

@@ -9,13 +9,15 @@ from adntn_ref.extras import need
 
 from .table import Table
 
+DRAWN = ("walls", "growth-q")
+"""Tables that are drawn."""
 LIMIT = "limit, ms"
 
 
 def curves(tables: Sequence[Table]) -> dict[str, dict[int, float]]:
     """Return candidate -> Q -> milliseconds, of all brick-walls of the standard depth, and the limit."""
     found: dict[str, dict[int, float]] = {}
-    for row in (row for table in tables if table.name in ("walls", "growth-q") for row in table.rows):
+    for row in (row for table in tables if table.name in DRAWN for row in table.rows):
         for name, value in row.values.items():
             found.setdefault(name, {}).setdefault(row.facts["q"], value)
         if LIMIT in row.numbers:

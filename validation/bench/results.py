@@ -16,7 +16,7 @@ FORMAT = 1
 
 def to_dict(plan: Plan, tables: Sequence[Table], found: Sequence[Verdict], seconds: float) -> dict[str, Any]:
     """Return the machine, the settings, every figure with its samples, and the goals."""
-    settings = {name: getattr(plan, name) for name in ("quick", "layers", "dtype", "rounds")}
+    settings = {name: getattr(plan, name) for name in ("quick", "layers", "dtype", "rounds", "pause")}
     return {
         "format": FORMAT,
         "machine": machine.facts(),

@@ -36,7 +36,11 @@ def measure(
         if reason := candidate.refuses(workload):
             row.left_out[candidate.name] = reason
             continue
-        prepared = candidate.prepare(workload)
+        try:
+            prepared = candidate.prepare(workload)
+        except ImportError as error:
+            row.left_out[candidate.name] = f"cannot be imported: {error}"
+            continue
         answer = prepared.answer(prepared.run())
         if expected is None:
             expected = answer

@@ -21,8 +21,13 @@ def _torch(kind: str) -> Candidate:
 
         return torch_side.prepare(workload, getattr(torch_side, kind))
 
-    names = {"Author": "author", "LeftRight": "(L,4,R)", "Rotation": "rotation", "Staircase": "staircase"}
-    return Candidate(f"torch {names[kind]}", prepare, ("torch",), 20 if kind == "LeftRight" else None)
+    name, outputs = {
+        "Author": ("author", 210),
+        "LeftRight": ("(L,4,R)", 260),
+        "Rotation": ("rotation", 60),
+        "Staircase": ("staircase", 60),
+    }[kind]
+    return Candidate(f"torch {name}", prepare, ("torch",), 20 if kind == "LeftRight" else None, outputs)
 
 
 def _jax(workload: Workload) -> Prepared:
@@ -47,13 +52,13 @@ OURS, TAPE = Candidate("ours", closed_form), Candidate("ours, tape", tape)
 CANDIDATES: tuple[Candidate, ...] = (
     OURS,
     TAPE,
-    Candidate("numpy (L,4,R)", _numpy),
+    Candidate("numpy (L,4,R)", _numpy, outputs=80),
     _torch("Author"),
     _torch("LeftRight"),
     _torch("Rotation"),
     _torch("Staircase"),
-    Candidate("jax (L,4,R)", _jax, ("jax",)),
-    Candidate("autograd (L,4,R)", _autograd, ("autograd",), 20),
+    Candidate("jax (L,4,R)", _jax, ("jax",), outputs=120),
+    Candidate("autograd (L,4,R)", _autograd, ("autograd",), 20, 110),
 )
 
 

@@ -9,7 +9,6 @@
 import gc
 import json
 import re
-import resource
 import sys
 import tracemalloc
 from collections.abc import Callable
@@ -71,7 +70,9 @@ class Worker:
         weight, pullback = workload.network.vjp(workload.params, schedule=request["schedule"])  # type: ignore[call-arg]
         cotangent = weight - workload.target
         pullback(cotangent)
-        return {"bytes": tracemalloc.get_traced_memory()[1]}
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return {"bytes": most}
 
 
 def _prepared(request: Request) -> Callable[[], Any]:
@@ -87,6 +88,8 @@ def resident(what: str) -> int:
         found = None
     if found is not None:
         return 1024 * int(found.group(1))
+    import resource  # where there is no /proc there may be no such module either
+
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else 1024 * most
 

@@ -69,7 +69,7 @@ def brickwall(q: int, layers: int, dtype: str) -> Workload:
 
 def tree(kind: str, q: int, chi: int, size: int, dtype: str) -> Workload:
     """Return a TTN or MERA with tanh for 2^q entries on modes of ``size`` entries each (2 or 4)."""
-    modes = (size,) * (q * 2 // (size.bit_length() - 1) // 2)
+    modes = (size,) * (q // (size.bit_length() - 1))
     make = {"ttn": TTN, "mera": MERA}[kind]
     return _with_target(make((2**q,), chi=chi, modes=modes), dtype)
 
