@@ -65,10 +65,10 @@ def alternate(
 ) -> Timed:
     """Time functions in alternation.
 
-    Each is called three times before it counts; the last of them says how often it is repeated within a sample. Every
-    round begins with another candidate. Before each sample is a rest and one call that does not count, so that none
-    pays for what its neighbour left behind: spinning threads, and caches full of other things. The garbage collector
-    is off.
+    Each has been called once before, and is called once or, if that is short, three times more before it counts, to say
+    how often it is repeated within a sample. Every round begins with another candidate. Before each sample is a rest
+    and, if it is short, one call that does not count, so that none pays for what its neighbour left behind: spinning
+    threads, and caches full of other things. The garbage collector is off.
 
     Parameters
     ----------
@@ -80,10 +80,11 @@ def alternate(
     with quiet_collector():
         single = {}
         for name, run in runs.items():
-            run()
-            sleep(plan.pause)
-            run()
             single[name] = _seconds(run, 1, clock)
+            if plan.warms(single[name]):
+                sleep(plan.pause)
+                run()
+                single[name] = _seconds(run, 1, clock)
         left_out = over_budget(single, plan)
         kept = [name for name in runs if name not in left_out]
         samples: dict[str, list[float]] = {name: [] for name in kept}
