@@ -120,3 +120,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except AdntnError as error:
         print(f"bench: {error}", file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130

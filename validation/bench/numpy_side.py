@@ -17,7 +17,7 @@ def _split(x: Array, q: int) -> Array:
 def prepare(workload: Workload) -> Prepared:
     """Bind the hand-written program to a brick-wall on binary modes."""
     names, steps = program(workload.spec)
-    sites, target = len(modes(workload.spec)), workload.target
+    target = workload.target
     cores = {name: core.reshape(4, 4) for name, core in workload.params.items() if core.ndim == 4}
     outer = ClosedForm(np, None)  # type: ignore[arg-type]  # relu needs no error function
     factors = outer.first_factors(modes(workload.spec), workload.params)
@@ -35,8 +35,18 @@ def prepare(workload: Workload) -> Prepared:
             if step.core:
                 found[step.core] = environment(step, g, x)
             g = backward(step, g, x)
-        ends = {name: outer.factor(factors, k, g.reshape((2,) * sites)) for k, name in enumerate(names)}
-        return loss, found | ends
+        return loss, found | ends(g)
+
+    def ends(g: Array) -> dict[str, Array]:
+        """Return the gradients of the start's factors: from the last one on, each is summed over and done with."""
+        gradients = {}
+        for k in reversed(range(len(factors))):
+            g = g.reshape(-1, factors[k].size)
+            if k < len(names):  # the last vector of an odd number is a constant
+                before = outer.outer(factors[:k]).reshape(-1) if k else np.ones(1, g.dtype)
+                gradients[names[k]] = (before @ g).reshape(factors[k].shape)
+            g = g @ factors[k].reshape(-1)
+        return gradients
 
     def forward(step: Step, x: Array) -> Array:
         if not step.core:

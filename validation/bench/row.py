@@ -45,7 +45,7 @@ def measure(
         if expected is None:
             expected = answer
         else:
-            check(candidate.name, workload.dtype, answer, expected)
+            check(candidate.name, workload.dtype, answer, expected, workload.entries)
         runs[candidate.name] = prepared.run
     timed = alternate({**runs, **(extra or {})}, plan)
     row.samples = {name: [1e3 * s for s in found] for name, found in timed.samples.items()}
