@@ -107,6 +107,24 @@ def test_what_is_right_passes() -> None:
     check("mine", "float64", spoilt(), spoilt())
 
 
+def test_more_is_allowed_for_long_sums() -> None:
+    off = spoilt(loss=lambda x: x * (1 + 3e-11))
+    check("mine", "float64", off, spoilt(), entries=2**24)
+    for entries in (1, 2**22, 2**23):
+        with pytest.raises(DisagreementError):
+            check("mine", "float64", off, spoilt(), entries)
+
+
+def test_an_interrupted_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(row, "alternate", interrupt)
+    monkeypatch.setattr(trees, "candidates", lambda: (walls.OURS,))
+    assert main(["--table", "trees", "--quick", "--rounds", "1"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
 @pytest.mark.parametrize("what", WRONG)
 def test_what_is_wrong_is_refused(what: str) -> None:
     changes, message = WRONG[what]
