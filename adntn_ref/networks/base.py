@@ -17,6 +17,7 @@ from adntn_ref.networks.peaks import applied
 from adntn_ref.program import memory
 from adntn_ref.program.cost import ITEM_BYTES, Cost
 from adntn_ref.program.modes import Layout, matrix_shape
+from adntn_ref.program.workers import thread_count
 
 SMALL_BYTES = 2**26
 """Networks below this size are run without asking the system how much memory is free."""
@@ -322,8 +323,12 @@ def _require(network: Network, dtype: str, schedule: str, limit: str | int | Non
     memory.require_memory(_peaks(network, dtype, schedule)[1], what, limit)
 
 
-@lru_cache(maxsize=1024)
 def _peaks(network: Network, dtype: str, schedule: str = "keep") -> tuple[int, int]:
+    return _peaks_with(network, dtype, schedule, thread_count())
+
+
+@lru_cache(maxsize=1024)
+def _peaks_with(network: Network, dtype: str, schedule: str, threads: int) -> tuple[int, int]:
     """Return the bytes held at once forward, and with the adjoint, the parameters included."""
     cost, cores = network.cost(dtype, schedule), network.parameter_count * ITEM_BYTES[dtype]
     return cost.peak_bytes_forward + cores, cost.peak_bytes_backward + cores
