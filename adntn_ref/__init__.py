@@ -56,6 +56,7 @@ from adntn_ref.networks import (
     from_spec,
 )
 from adntn_ref.networks.layer import LayerCost, layer_cost
+from adntn_ref.networks.together import vjp_many
 from adntn_ref.nn import data
 from adntn_ref.nn.cached import CachedWeights
 from adntn_ref.nn.layers import Activation, AvgPool, Conv2d, Flatten, Linear, MaxPool
@@ -130,4 +131,5 @@ __all__ = [
     "train",
     "value_and_grad",
     "vjp",
+    "vjp_many",
 ]

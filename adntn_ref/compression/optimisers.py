@@ -48,6 +48,12 @@ class Packing:
         views = [vector[place].reshape(shape) for place, shape in zip(self.places, self.shapes, strict=True)]
         return rebuild(self.tree, views)
 
+    def unpack_rows(self, block: Array) -> Tree:
+        """Return a tree of arrays of shape (rows, *shape) from a block of one vector a row."""
+        rows = block.shape[0]
+        parts = [block[:, place].reshape(rows, *shape) for place, shape in zip(self.places, self.shapes, strict=True)]
+        return rebuild(self.tree, parts)
+
     def spread(self, values: Tree) -> Array:
         """Return a vector that repeats each leaf's number (a learning rate, say) over the leaf's place."""
         numbers = aligned(self.tree, values, "the tree of numbers")

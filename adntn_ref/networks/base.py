@@ -248,18 +248,21 @@ class Network(ABC):
         self.cost(dtype, name)
         return choose_schedule(self, dtype, name, memory_limit)
 
-    def require_memory(self, dtype: str, backward: bool) -> None:
+    def require_memory(self, dtype: str, backward: bool, networks: int = 1) -> None:
         """Refuse a run above the memory limit, before anything is allocated; small ones pass unless a limit is set.
+
+        ``networks``: so many of this specification at once.
 
         Raises
         ------
         MemoryLimitError
             Naming the weight, and the memory it needs and may take in GiB.
         """
-        peak = _peaks(self, dtype)[backward]
+        peak = networks * _peaks(self, dtype)[backward]
         if peak >= SMALL_BYTES or memory.LIMIT_VARIABLE in os.environ:
             what = "generating the weight and its gradient" if backward else "generating the weight"
             made = f"of shape {self.placement.shape} from {len(self.placement.modes)} modes in {dtype}"
+            made += f", {networks} times" if networks > 1 else ""
             memory.require_memory(peak, f"{what} {made}")
 
     def _check_cotangent(self, cotangent: Array, dtype: str) -> None:
