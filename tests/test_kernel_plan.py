@@ -1,4 +1,4 @@
-"""Plans of the fused kernels: every brick once and in order, what a pass needs fits, walks back visit what they need."""
+"""Plans of the fused kernels: every brick once and in order, all fits, walks back visit what they need."""
 
 from typing import Any
 

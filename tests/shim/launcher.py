@@ -25,8 +25,8 @@ COMPILER = shutil.which("g++")
 ORDERS = {"ascending": 0, "descending": 1, "shuffled": 2}
 FLAGS = os.environ.get("ADNTN_REF_SHIM_FLAGS", "-O1").split()
 """The slow job adds sanitizers here."""
-THREADED = "-fsanitize=" in " ".join(FLAGS)
-"""Sanitizers see threads of the operating system, not fibers."""
+THREADED = "-fsanitize=thread" in FLAGS
+"""The race detector sees threads of the operating system, not fibers."""
 
 TAIL = """
 alignas(128) REAL shared_memory[SHIM_ROOM];
@@ -38,6 +38,13 @@ extern "C" long long shim_place(long long i, long long block, int low, int high,
 }}
 extern "C" int shim_bank(int i) {{ return bank(i); }}
 extern "C" int shim_group(int j, int at) {{ return group(j, at); }}
+extern "C" double shim_factor(const REAL *start, const int *factor, long long i)
+{{
+    return factor_at(start, factor, i);
+}}
+"""
+COLUMN = """
+extern "C" long long shim_column(long long pair, long long side, long long right) { return column(pair, side, right); }
 """
 
 
@@ -47,7 +54,7 @@ def text_of(file: str, dtype: str, change: Callable[[str], str] = lambda text: t
     itemsize = np.dtype(dtype).itemsize
     kernels = "\n".join(f"SHIM_KERNEL({name})" for name in FILES[file])
     head = f'#include "shim.h"\n#define SHIM_ROOM {ROOM // itemsize}\n'
-    return head + source + '\n#line 1 "tail"\n' + TAIL.format(kernels=kernels)
+    return head + source + '\n#line 1 "tail"\n' + TAIL.format(kernels=kernels) + (COLUMN if file == "windows" else "")
 
 
 @cache
@@ -72,6 +79,11 @@ def library(text: str) -> ctypes.CDLL:
     found.shim_message.restype = ctypes.c_char_p
     found.shim_place.argtypes = [ctypes.c_longlong, ctypes.c_longlong, *[ctypes.c_int] * 3]
     found.shim_place.restype = ctypes.c_longlong
+    found.shim_factor.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_longlong]
+    found.shim_factor.restype = ctypes.c_double
+    if hasattr(found, "shim_column"):
+        found.shim_column.argtypes = [ctypes.c_longlong] * 3
+        found.shim_column.restype = ctypes.c_longlong
     return found
 
 

@@ -8,10 +8,11 @@ from adntn_ref.backends.launch import Instance, source_of
 
 @dataclass(frozen=True)
 class Usage:
-    """Registers of a thread, and bytes that it spills (stores and loads)."""
+    """Registers of a thread, bytes that it spills (stores and loads), bytes of static shared memory of a block."""
 
     registers: int
     spills: int
+    shared: int
 
 
 def compiled(instance: Instance, arch: str) -> dict[str, Usage]:
@@ -36,7 +37,10 @@ def compiled(instance: Instance, arch: str) -> dict[str, Usage]:
     cubin = b" " * size
     done(nvrtc.nvrtcGetCUBIN(program, cubin))
     assert cubin[:4] == b"\x7fELF"
-    return usage_of(log())
+    report = log()
+    assert "warning" not in report, report
+    nvrtc.nvrtcDestroyProgram(program)
+    return usage_of(report)
 
 
 def usage_of(log: str) -> dict[str, Usage]:
@@ -48,5 +52,6 @@ def usage_of(log: str) -> dict[str, Usage]:
         spills = re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", part)
         assert registers is not None, part
         assert spills is not None, part
-        found[name] = Usage(int(registers[1]), int(spills[1]) + int(spills[2]))
+        shared = re.search(r"(\d+) bytes smem", part)
+        found[name] = Usage(int(registers[1]), int(spills[1]) + int(spills[2]), int(shared[1]) if shared else 0)
     return found

@@ -1,5 +1,5 @@
 // CUDA C++ on the CPU, for the tests: one block after the other, its threads as fibers (fast, in a chosen order) or as
-// threads of the operating system (for the sanitizers). Shared memory is one buffer, full of NaN when a block begins.
+// threads of the operating system (for the race detector). Shared memory is one buffer, full of NaN when a block begins.
 //
 // What this checks: values, indices, barriers. What it cannot: speed, occupancy, the weak order of memory on a GPU.
 #pragma once
