@@ -48,7 +48,7 @@ class WholeNetworks:
         self.ops = walk_back(len(self.rounds), self.slots, loss=True)
         factors = [number for factor in wall.factors for number in factor]
         table = [*factors, *round_table(self.rounds, limits.most), *walk_table(self.ops)]
-        self.table = launcher.asarray(np.array(table, dtype=np.int32))
+        self.table = launcher.constant(np.array(table, dtype=np.int32))
         self.threads = limits.threads(self.bits)
         self.shared = limits.cores(self.bits, len(wall.names)) + (self.slots + 1) * (limits.itemsize << self.bits)
         named = [f for f in wall.start.factors if f.name is not None]

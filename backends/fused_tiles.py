@@ -150,7 +150,7 @@ class TileRun:
         self.passes, table = bound_passes(wall, self.limits)
         self.count = len(self.passes)
         self.size = 1 << wall.bits
-        self.table = launcher.asarray(table)
+        self.table = launcher.constant(table)
         self.stacked = self.xp.concatenate([cores[name].reshape(-1) for name in wall.names])
         self.kernels = Instance("tiles", dtype_name(self.stacked), wall.activation)
 

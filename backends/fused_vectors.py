@@ -28,7 +28,7 @@ def product_start(launcher: Launcher, start: Array, factors: Sequence[tuple[int,
     size : entries of the state, a power of two
     """
     y = launcher.xp.empty(size, start.dtype)
-    table = launcher.asarray(np.array(factors, dtype=np.int32))
+    table = launcher.constant(np.array(factors, dtype=np.int32))
     instance, grid = Instance("vectors", dtype_name(start)), (min(BLOCKS, -(-size // THREADS)), 1)
     launcher.launch(instance, "product_start", grid, THREADS, 0, (y, start, table, len(factors), size))
     return y

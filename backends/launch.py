@@ -5,7 +5,7 @@ names. Two launchers offer the same verb: CuPy's, which compiles with NVRTC, and
 source on the CPU.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -58,6 +58,10 @@ class Launcher(Protocol):
 
     def asarray(self, host: np.ndarray[Any, Any]) -> Any:
         """Copy a host array to where the kernels run."""
+        ...
+
+    def constant(self, host: np.ndarray[Any, Any]) -> Any:
+        """Return a copy of a small array that nobody writes to; the same bytes are copied once."""
         ...
 
     def launch(
@@ -119,8 +123,26 @@ def checked(arguments: Sequence[Any]) -> Sequence[Any]:
     return arguments
 
 
+class Constants:
+    """The plans' tables where the kernels run: a copy from the host would make a training step wait."""
+
+    most = 1024
+
+    def __init__(self, asarray: Callable[[np.ndarray[Any, Any]], Any]) -> None:
+        self._asarray, self._held = asarray, dict[bytes, Any]()
+
+    def __call__(self, host: np.ndarray[Any, Any]) -> Any:
+        """Return the copy of an array of int32."""
+        key = host.tobytes()
+        if key not in self._held:
+            if len(self._held) >= self.most:
+                self._held.clear()
+            self._held[key] = self._asarray(host)
+        return self._held[key]
+
+
 class CupyLauncher:
-    """Kernels compiled by NVRTC and launched by CuPy, on the current device and stream."""
+    """Kernels compiled by NVRTC and launched by CuPy, on the current stream of the device that is current when made."""
 
     def __init__(self) -> None:
         self.xp = need("cupy", "cuda")
@@ -130,6 +152,7 @@ class CupyLauncher:
         self.shared: int = attributes["MaxSharedMemoryPerBlockOptin"]
         self.processors: int = attributes["MultiProcessorCount"]
         self.cache: int = attributes["L2CacheSize"]
+        self.constant = Constants(self.asarray)
 
     def asarray(self, host: np.ndarray[Any, Any]) -> Any:
         """Copy a host array to the device."""

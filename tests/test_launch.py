@@ -89,3 +89,13 @@ def test_no_cupy_and_no_device(cupy: Any, monkeypatch: pytest.MonkeyPatch) -> No
     hide(monkeypatch, "cupy")
     with pytest.raises(MissingExtra, match=r"adntn-ref\[cuda\]"):
         CupyLauncher()
+
+
+def test_tables_are_copied_once(cupy: Any) -> None:
+    launcher = CupyLauncher()
+    first = launcher.constant(np.arange(5, dtype=np.int32))
+    assert launcher.constant(np.arange(5, dtype=np.int32)) is first
+    assert launcher.constant(np.arange(6, dtype=np.int32)) is not first
+    for n in range(launcher.constant.most):
+        launcher.constant(np.array([n, n], dtype=np.int32))
+    assert launcher.constant(np.arange(5, dtype=np.int32)) is not first, "the oldest are forgotten at some time"

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from adntn_ref.ad.activations import ACTIVATIONS
-from adntn_ref.backends.launch import FILES, Instance, checked, source_of
+from adntn_ref.backends.launch import FILES, Constants, Instance, checked, source_of
 
 HERE = Path(__file__).parent
 ROOM = 227 * 1024
@@ -101,6 +101,7 @@ class ShimLauncher:
         change: Callable[[str], str] = lambda text: text,
     ) -> None:
         self.order, self.shared, self.processors, self.cache, self.change = order, shared, processors, cache, change
+        self.constant = Constants(self.asarray)
         self.launched: list[tuple[str, tuple[int, int], int, int]] = []
 
     def asarray(self, host: Any) -> Any:
