@@ -7,7 +7,7 @@ a brick applied to a state of n entries takes 8 n.
 from dataclasses import dataclass
 
 from .fused_tiles import bind
-from .kernel_plan import BACK, ENTRIES, FORWARD, Layer, Limits, Pass, passes_of, slots_for, walk_back
+from .kernel_plan import BACK, ENTRIES, Layer, Limits, Pass, passes_of, slots_for, walk_back
 
 
 @dataclass(frozen=True)
@@ -53,21 +53,15 @@ def backward_cost(one: Pass, bits: int, blocks: int, limits: Limits) -> Cost:
     for op in walk_back(len(one.rounds), shared + spilled):
         part = one.rounds[op.round]
         bricks = len(part.bricks)
-        reads = 1 if op.kind == FORWARD else bricks + part.activate
-        moved = reads * state
         if op.source < spilled:
-            scratch += moved
-        else:
-            traffic += moved
+            scratch += state  # a round back first fetches its input into a slot that is free
         if op.kind == BACK:
-            traffic += 2 * state
+            traffic += (bricks + part.activate + 2 + (op.source < spilled)) * state
             flops += (16 * bricks + 8 * (bricks * (bricks - 1) // 2)) * entries
-        else:
-            if op.target < spilled:
-                scratch += state
-            else:
-                traffic += state
-            flops += 8 * bricks * entries
+            continue
+        traffic += state * (op.source >= spilled) + state * (op.target >= spilled)
+        scratch += state * (op.target < spilled)
+        flops += 8 * bricks * entries
     partials = 2 * blocks * len(one.bricks) * ENTRIES * limits.itemsize
     return Cost(3, 3 * state + partials, scratch, traffic, flops)
 

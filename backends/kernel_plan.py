@@ -307,7 +307,8 @@ def walk_back(rounds: int, slots: int, loss: bool = False) -> tuple[Op, ...]:
         while end - first > 1:
             middle = first + split(end - first, len(free) - 1) if len(free) > 1 else end - 1
             for k in range(first, middle):
-                ops.append(Op(FORWARD, k, slot if k == first else free[0], free[0]))
+                # On the way in the last slot, which is in shared memory; only what is kept may go to scratch memory.
+                ops.append(Op(FORWARD, k, slot if k == first else free[-1], free[0] if k == middle - 1 else free[-1]))
             carry(middle, end, free[0], free[1:])
             end = middle
         if first == rounds:

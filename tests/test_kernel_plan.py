@@ -183,6 +183,8 @@ def test_walks_back(rounds: int, slots: int, loss: bool) -> None:
             held[op.target] = op.round + 1
         else:
             back.append((op.kind, op.round))
+            del held[op.source]  # the last use of its slot, and of those after it: the kernel fetches inputs into them
+            assert all(slot < op.source or state > op.round for slot, state in held.items())
     assert back == [(LOSS, 0)] * loss + [(BACK, k) for k in range(rounds - 1, -1, -1)]
 
 

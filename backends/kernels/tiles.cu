@@ -70,10 +70,19 @@ extern "C" __global__ void __launch_bounds__(THREADS) tile_backward(
             const int *op = walk + OP * k, *round = program + ROUND * op[1];
             REAL *source = op[2] < spilled ? scratch + op[2] * entries : kept + (op[2] - spilled) * entries;
             REAL *target = op[3] < spilled ? scratch + op[3] * entries : kept + (op[3] - spilled) * entries;
-            if (op[0] == FORWARD)
+            if (op[0] == FORWARD) {
                 round_forward(round, mine, source, target, entries);
-            else
-                round_back(round, mine, source, cotangent, entries, room, found);
+                continue;
+            }
+            if (op[2] < spilled) {
+                // A round back reads its input once a brick. The slots after this one are free by now, so it is fetched.
+                REAL *last = kept + (slots - spilled - 1) * entries;
+                for (int i = threadIdx.x; i < entries; i += blockDim.x)
+                    last[i] = source[i];
+                __syncthreads();
+                source = last;
+            }
+            round_back(round, mine, source, cotangent, entries, room, found);
         }
         write_tile(cotangent, tile, size, low, high, shift, gx);
         __syncthreads();  // the tile is read before the next one is written over it
