@@ -10,7 +10,7 @@ any number of arguments, ``rule(needed, g, y, residual, *args, **kwargs)``.
 """
 
 from collections.abc import Callable
-from math import pi, sqrt
+from math import pi, prod, sqrt
 from typing import Any
 
 import numpy as np
@@ -184,6 +184,46 @@ def _onto_diagonals(
     return contract(gx, *units, inputs=(tuple(first[label] for label in kept), *names), output=tuple(axes)), axes
 
 
+def _normalise(
+    needed: tuple[int, ...],
+    g: Array,
+    y: Array,
+    residual: Any,
+    x: Array,
+    w: Array,
+    b: Array,
+    *,
+    axes: Any,
+    eps: float = 1e-5,
+    known: Any = None,
+) -> dict[int, Array]:
+    """Y = w z + b with z = (x - mean) r:  gb = g,  gw = conj(z) g,  gx = conj(r) (h - mean h - conj(z) mean(conj(z) h)).
+
+    Here h = conj(w) g; where w is one number for all that is averaged it is taken out of the means.
+    """
+    z, r = residual if stop_gradient(x) is x else nn_ops.standardised(x, axes, eps)
+    z, r, dims = conj(z), conj(r), len(shape_of(x))
+    averaged = {a % dims for a in axes}
+    outside = _repeated_along(shape_of(w), averaged, dims)
+    h, scale = (g, conj(w) * r) if outside else (g * conj(w), r)
+    total, dot = (ops.sum(part, axis=axes, keepdims=True) for part in (h, h * z))
+    pulled = {}
+    if 0 in needed:
+        share = 1.0 / prod(shape_of(x)[a] for a in averaged)
+        pulled[0] = like(x, scale * (h - total * share - z * (dot * share)))
+    if 1 in needed:
+        pulled[1] = like(w, dot if outside else g * z)
+    if 2 in needed:
+        pulled[2] = like(b, total if outside and _repeated_along(shape_of(b), averaged, dims) else g)
+    return pulled
+
+
+def _repeated_along(shape: tuple[int, ...], averaged: set[int], dims: int) -> bool:
+    """Whether an array of ``shape`` is repeated along every averaged axis, so that sums over these are on its way."""
+    lengths = (1,) * (dims - len(shape)) + shape
+    return all(lengths[a] == 1 for a in averaged)
+
+
 def _geometry(given: dict[str, Any]) -> dict[str, Any]:
     """Fill in the geometry of a convolution that its caller left to the defaults."""
     return {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1, **given}
@@ -267,6 +307,7 @@ EACH: dict[str, tuple[Callable[..., Array] | None, ...]] = {
 JOINT: dict[str, Callable[..., dict[int, Array]]] = {
     "join": _join,
     "contract": _contract,
+    "normalise": _normalise,
 }
 
 
