@@ -11,7 +11,7 @@ Więtczak (arXiv 2606.00130).
 ((120, 84), 540)
 """
 
-from adntn_ref import ad, errors
+from adntn_ref import ad, errors, nn
 from adntn_ref._version import __version__
 from adntn_ref.ad import (
     Var,
@@ -57,9 +57,12 @@ from adntn_ref.networks import (
 )
 from adntn_ref.networks.layer import LayerCost, layer_cost
 from adntn_ref.nn import data
+from adntn_ref.nn.attention import EncoderLayer
 from adntn_ref.nn.cached import CachedWeights
-from adntn_ref.nn.layers import Activation, AvgPool, Conv2d, Flatten, Linear, MaxPool
-from adntn_ref.nn.models import Generated, Sequential, accuracy, fc2, lenet5
+from adntn_ref.nn.layers import Activation, AvgPool, Conv2d, Dropout, Flatten, Linear, MaxPool
+from adntn_ref.nn.models import Generated, Sequential, accuracy
+from adntn_ref.nn.normalisation import BatchNorm, LayerNorm, LocalResponseNorm
+from adntn_ref.nn.zoo import fc2, lenet5
 from adntn_ref.program.cost import Cost
 
 __all__ = [
@@ -72,6 +75,7 @@ __all__ = [
     "Activation",
     "AdntnError",
     "AvgPool",
+    "BatchNorm",
     "BrickWall",
     "CachedWeights",
     "Compressed",
@@ -79,13 +83,17 @@ __all__ = [
     "Conv2d",
     "Cost",
     "Delta",
+    "Dropout",
+    "EncoderLayer",
     "Entry",
     "ErrorBound",
     "FitResult",
     "Flatten",
     "Generated",
     "LayerCost",
+    "LayerNorm",
     "Linear",
+    "LocalResponseNorm",
     "LowRank",
     "MaxPool",
     "Network",
@@ -123,6 +131,7 @@ __all__ = [
     "lenet5",
     "load_compressed",
     "minimise",
+    "nn",
     "output_error",
     "relative_error",
     "save_compressed",

@@ -197,9 +197,9 @@ def _normalise(
     eps: float = 1e-5,
     known: Any = None,
 ) -> dict[int, Array]:
-    """Y = w z + b with z = (x - mean) r:  gb = g,  gw = conj(z) g,  gx = conj(r) (h - mean h - conj(z) mean(conj(z) h)).
+    """Y = w z + b with z = (x - mean) r:  gb = g,  gw = z* g,  gx = r* (h - mean h - z* mean(z* h)).
 
-    Here h = conj(w) g; where w is one number for all that is averaged it is taken out of the means.
+    Here h = w* g, and * is the conjugate; where w is one number for all that is averaged it is taken out of the means.
     """
     z, r = residual if stop_gradient(x) is x else nn_ops.standardised(x, axes, eps)
     z, r, dims = conj(z), conj(r), len(shape_of(x))
