@@ -30,6 +30,7 @@ from adntn_ref.compression.files import CompressedFile, Entry, load_compressed, 
 from adntn_ref.compression.fit import fit
 from adntn_ref.compression.many import fit_many
 from adntn_ref.compression.method import FitResult
+from adntn_ref.compression.modelfile import load_model, save_model
 from adntn_ref.compression.objectives import output_error, relative_error
 from adntn_ref.compression.statistics import OutputStatistics, layer_statistics
 from adntn_ref.compression.train import Rates, TrainResult, train
@@ -130,11 +131,13 @@ __all__ = [
     "layer_statistics",
     "lenet5",
     "load_compressed",
+    "load_model",
     "minimise",
     "nn",
     "output_error",
     "relative_error",
     "save_compressed",
+    "save_model",
     "stop_gradient",
     "train",
     "value_and_grad",
