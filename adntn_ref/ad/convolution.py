@@ -150,13 +150,19 @@ def conv2d_weight_adjoint(
     (_, out, rows, columns), (_, channels, kh, kw) = shape, w_shape
     if _is_pointwise(w_shape, stride, padding):
         return _pointwise_weight_adjoint(xp, x, g, groups).reshape(w_shape)
-    total = xp.zeros((groups, kh * channels * kw, out // groups), dtype=xp.result_type(x, g))
+    total = xp.zeros((groups, out // groups, kh * channels * kw), dtype=xp.result_type(x, g))
     for part in _chunks(x.shape, w_shape, columns, padding):
         window = _windows(xp, x[part], w_shape, stride, padding, dilation, groups)
         cotangent = _batch_last(xp, g[part], groups).reshape(groups, rows, out // groups, -1)
+        pixels = window.shape[-1]
+        if pixels < out // groups:  # to unroll all rows is then less work than to add up a dw for each
+            unrolled = window.swapaxes(1, 2).reshape(groups, kh * channels * kw, rows * pixels)
+            flat = cotangent.swapaxes(1, 2).reshape(groups, out // groups, rows * pixels)
+            total += xp.matmul(flat, unrolled.swapaxes(-1, -2))
+            continue
         for h in range(rows):  # not one batched product: that would keep one dw for every row before adding them
-            total += xp.matmul(window[:, h], cotangent[:, h].swapaxes(-1, -2))
-    dw = total.reshape(groups, kh, channels, kw, out // groups).transpose(0, 4, 2, 1, 3)
+            total += xp.matmul(cotangent[:, h], window[:, h].swapaxes(-1, -2))
+    dw = total.reshape(groups, out // groups, kh, channels, kw).swapaxes(2, 3)
     return xp.ascontiguousarray(dw.reshape(w_shape))
 
 

@@ -58,6 +58,14 @@ def swap(x: Array) -> Array:
     return ops.transpose(x, axes=(*range(n - 2), n - 1, n - 2))
 
 
+def _product_second(g: Array, y: Array, a: Array, b: Array) -> Array:
+    """Y = a b:  gb = a^H g; where b is a transposed matrix, as a layer's weight, gb^T is made, to lie as b does."""
+    raw = stop_gradient(b)
+    if len(shape_of(b)) == 2 == len(shape_of(g)) and isinstance(raw, np.ndarray) and raw.flags.f_contiguous:
+        return like(b, swap(ops.matrix_product(swap(g), conj(a))))
+    return like(b, ops.matrix_product(swap(conj(a)), g))
+
+
 def _power_base(g: Array, y: Array, a: Array, b: Array) -> Array:
     """Y = a^b:  ga = conj(b a^{b-1}) g; where a = b = 0 the exponent 1 stands in, so that 0^-1 is never formed."""
     zero = stop_gradient(b) == 0
@@ -245,7 +253,7 @@ EACH: dict[str, tuple[Callable[..., Array] | None, ...]] = {
     "negative": (lambda g, y, x: -g,),
     "matrix_product": (  # y = a b:  ga = g b^H,  gb = a^H g
         lambda g, y, a, b: like(a, ops.matrix_product(g, swap(conj(b)))),
-        lambda g, y, a, b: like(b, ops.matrix_product(swap(conj(a)), g)),
+        _product_second,
     ),
     # shape
     "reshape": (lambda g, y, x, shape: ops.reshape(g, shape=shape_of(x)),),

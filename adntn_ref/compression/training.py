@@ -197,7 +197,7 @@ def minimise(
             raise _diverged(float(loss), norm, state, packing, label)
         if state.step % training.evaluate_every == 0:
             _evaluate(state, score(tree) if score else float(loss))
-        optimiser.update(state.vector, g, state.moments, state.step, factor * rate_vector)
+        optimiser.update(state.vector, g, state.moments, state.step, rate_vector, factor)
         if project is not None:
             project(packing.unpack(state.vector))
         state.history.loss.append(float(loss))
