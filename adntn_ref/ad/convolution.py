@@ -154,16 +154,13 @@ def conv2d_weight_adjoint(
     for part in _chunks(x.shape, w_shape, columns, padding):
         window = _windows(xp, x[part], w_shape, stride, padding, dilation, groups)
         cotangent = _batch_last(xp, g[part], groups).reshape(groups, rows, out // groups, -1)
-        pixels = window.shape[-1]
-        if pixels < out // groups:  # to unroll all rows is then less work than to add up a dw for each
-            unrolled = window.swapaxes(1, 2).reshape(groups, kh * channels * kw, rows * pixels)
-            flat = cotangent.swapaxes(1, 2).reshape(groups, out // groups, rows * pixels)
-            total += xp.matmul(flat, unrolled.swapaxes(-1, -2))
-            continue
-        for h in range(rows):  # not one batched product: that would keep one dw for every row before adding them
-            total += xp.matmul(cotangent[:, h], window[:, h].swapaxes(-1, -2))
+        # Few pixels: unrolling all rows is less work than adding up a dw for each. Many: never one dw for every row.
+        together = rows if window.shape[-1] < out // groups else 1
+        for h in range(0, rows, together):
+            a, b = (some[:, h : h + together].swapaxes(1, 2) for some in (cotangent, window))
+            total += xp.matmul(a.reshape(*total.shape[:2], -1), b.reshape(groups, total.shape[2], -1).swapaxes(-1, -2))
     dw = total.reshape(groups, out // groups, kh, channels, kw).swapaxes(2, 3)
-    return xp.ascontiguousarray(dw.reshape(w_shape))
+    return xp.ascontiguousarray(dw).reshape(w_shape)
 
 
 def _is_pointwise(w_shape: Shape, stride: Pair, padding: Pair) -> bool:
@@ -172,8 +169,7 @@ def _is_pointwise(w_shape: Shape, stride: Pair, padding: Pair) -> bool:
 
 def _pointwise(xp: Any, matrix: Array, images: Array) -> Array:
     """Multiply every pixel's channels by ``matrix (groups, out, in)``."""
-    n, _, height, width = images.shape
-    groups, out, channels = matrix.shape
+    (n, _, height, width), (groups, out, channels) = images.shape, matrix.shape
     pixels = images.reshape(n, groups, channels, height * width)
     return xp.matmul(matrix, pixels).reshape(n, groups * out, height, width)
 
