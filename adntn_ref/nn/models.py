@@ -126,7 +126,7 @@ class Sequential:
         Parameters
         ----------
         params : parameters and buffers
-        x : (batch, *in_shape)
+        x : a batch, of shape ``(batch, *in_shape)``
         rng : what dropout draws from, layer after layer
 
         Returns
