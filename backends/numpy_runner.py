@@ -24,6 +24,8 @@ Array = NDArray[Any]
 Cores = dict[str, Array]
 Chunk = tuple[slice, slice, slice]
 """Which networks, which of the phase's left, which of its right."""
+Record = tuple[Array, list[Array] | None]
+"""The input of a phase, and what its windows but the first were applied to, chunk after chunk, if that was kept."""
 
 
 class NumpyRun:
@@ -64,33 +66,35 @@ class NumpyRun:
             x = y
         return y
 
-    def keeping(self, k: int, x: Array) -> tuple[Array, list[Array]]:
-        """Run a stage; its record is the input of every phase."""
-        inputs = []
+    def keeping(self, k: int, x: Array) -> tuple[Array, list[Record]]:
+        """Run a stage; its record is the input of every phase, and for small states of every window."""
+        records: list[Record] = []
         for phase, activation in self.plan.stages[k].parts:
             y = pool.empty(x.size, x.dtype)
-            _run_phase(phase, activation, self.matrices, x, y)
-            inputs.append(x)
+            windows = phase.windows[1:] if self.plan.keeps_windows else ()
+            kept = [pool.empty(x.size, x.dtype) for _ in windows] if windows else None
+            _run_phase(phase, activation, self.matrices, x, y, kept)
+            records.append((x, kept))
             x = y
-        return x, inputs
+        return x, records
 
-    def again(self, k: int, x: Array) -> list[Array]:
-        """Run all phases of a stage but the last, for their inputs."""
-        inputs = [x]
+    def again(self, k: int, x: Array) -> list[Record]:
+        """Run all phases of a stage but the last, for their inputs; windows are run again chunk by chunk."""
+        records: list[Record] = [(x, None)]
         for phase, activation in self.plan.stages[k].parts[:-1]:
             y = pool.empty(x.size, x.dtype)
-            _run_phase(phase, activation, self.matrices, inputs[-1], y)
-            inputs.append(y)
-        return inputs
+            _run_phase(phase, activation, self.matrices, records[-1][0], y)
+            records.append((y, None))
+        return records
 
-    def back(self, k: int, record: list[Array], g: Array, owned: bool, found: dict[Any, Array]) -> Array:
+    def back(self, k: int, record: list[Record], g: Array, owned: bool, found: dict[Any, Array]) -> Array:
         """Carry a cotangent back through the phases of a stage; ``found`` takes what each window's environment is."""
         parts = self.plan.stages[k].parts
         if not owned and g.dtype != self.dtype:
             g = g.astype(np.result_type(g, self.dtype))
-        for (phase, activation), x in zip(reversed(parts), reversed(record), strict=True):
+        for (phase, activation), inputs in zip(reversed(parts), reversed(record), strict=True):
             out = g if owned else pool.empty(g.size, g.dtype)
-            _run_phase_back(phase, activation, self.matrices, x, g, out, found)
+            _run_phase_back(phase, activation, self.matrices, inputs, g, out, found)
             g, owned = out, True
         return g
 
@@ -118,8 +122,19 @@ def groups_of(phase: Phase, networks: int, most: int) -> list[list[Chunk]]:
     ]
 
 
-def _run_phase(phase: Phase, activation: Any, matrices: Matrices, x: Array, y: Array) -> None:
-    """Put what a phase makes of x into y, which may be x itself: a chunk is read whole before it is written."""
+def _place(phase: Phase, chunk: Chunk) -> int:
+    """Return where a chunk begins in an array of all chunks, one after another."""
+    n, l, r = chunk
+    return phase.middle * ((n.start * phase.left + l.start) * phase.right + (l.stop - l.start) * r.start)
+
+
+def _run_phase(
+    phase: Phase, activation: Any, matrices: Matrices, x: Array, y: Array, kept: list[Array] | None = None
+) -> None:
+    """Put what a phase makes of x into y, which may be x itself: a chunk is read whole before it is written.
+
+    ``kept`` takes what each window but the last makes.
+    """
     shape = (matrices.networks, phase.left, phase.middle, phase.right)
     source, target = x.reshape(shape), y.reshape(shape)
     last, in_place = len(phase.windows) - 1, x is y
@@ -132,7 +147,13 @@ def _run_phase(phase: Phase, activation: Any, matrices: Matrices, x: Array, y: A
             x = sigma(activation, x, scratch(0, x.size, x.dtype))
         for k, window in enumerate(phase.windows):
             direct = k == last and out.flags.c_contiguous and not (k == 0 and in_place)
-            room = out if direct else scratch(1 + k % 2, x.size, x.dtype)
+            if direct:
+                room = out
+            elif kept is not None and k < last:
+                begin = _place(phase, chunk)
+                room = kept[k][begin : begin + x.size]
+            else:
+                room = scratch(1 + k % 2, x.size, x.dtype)
             x = apply(matrices.whole[window.number][n], window, x.reshape(whole), room).reshape(whole)
         if not direct:
             out[...] = x
@@ -142,10 +163,11 @@ def _run_phase(phase: Phase, activation: Any, matrices: Matrices, x: Array, y: A
 
 
 def _run_phase_back(
-    phase: Phase, activation: Any, matrices: Matrices, x: Array, g: Array, out: Array, found: dict[Any, Array]
+    phase: Phase, activation: Any, matrices: Matrices, record: Record, g: Array, out: Array, found: dict[Any, Array]
 ) -> None:
     """Put the cotangent of a phase's input into ``out``, which may be g itself, and environments into ``found``."""
     shape = (matrices.networks, phase.left, phase.middle, phase.right)
+    x, kept = record
     source, cotangent, target = x.reshape(shape), g.reshape(shape), out.reshape(shape)
     adjoint = {w.number: conj(matrices.whole[w.number]).transpose(0, 2, 1) for w in phase.windows}
 
@@ -156,9 +178,14 @@ def _run_phase_back(
         slot = 0 if source[n, l, :, r].flags.c_contiguous else INPUTS  # slot 0 is free where z was not copied
         x = z if activation is None else sigma(activation, z, scratch(slot, z.size, z.dtype))
         first, inputs = x, []
+        begin = _place(phase, chunk)
         for k, window in enumerate(phase.windows):
             inputs.append(x)
-            if k + 1 < len(phase.windows):
+            if k + 1 == len(phase.windows):
+                break
+            if kept is not None:
+                x = kept[k][begin : begin + x.size].reshape(whole)
+            else:
                 room = scratch(INPUTS + 1 + k, x.size, x.dtype)
                 x = apply(matrices.whole[window.number][n], window, x, room).reshape(whole)
         g = _gathered(cotangent[n, l, :, r], 1)

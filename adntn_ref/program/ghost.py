@@ -36,7 +36,8 @@ class Row:
 class Segment:
     """A segment in numbers: its steps, and the entries each verb holds besides what goes in and comes out.
 
-    ``record`` are the entries of its record beyond the state it reads. ``in_place``: the cotangent of its input may be
+    ``record`` are the entries of its record beyond the state it reads, and ``kept`` how many more of them there are
+    after ``keeping`` than after ``again``. ``in_place``: the cotangent of its input may be
     written over that of its output; else the room of ``back`` has it.
     """
 
@@ -46,6 +47,7 @@ class Segment:
     again_room: int = 0
     back_room: int = 0
     record: int = 0
+    kept: int = 0
     in_place: bool = False
 
     @property
@@ -111,7 +113,7 @@ class GhostRun:
 
     def keeping(self, k: int, x: Any) -> tuple[Any, Any]:
         """Hold the next state and the record, which holds the state it begins with."""
-        record = (x, self._hold(self.segments[k].record))
+        record = (x, self._hold(self.segments[k].record + self.segments[k].kept))
         y = self._hold(self.segments[k].state)
         self._met("ahead", k, self.segments[k].keeping_room)
         return y, record

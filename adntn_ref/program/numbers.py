@@ -111,8 +111,9 @@ def _of_frames(frames: Frames) -> Numbers:
 
 def _of_plan(plan: Plan) -> Numbers:
     small_room = sum(_matrix_room(pattern) for pattern in plan.patterns)
-    rooms = small_room + forward_room(plan, in_place=False), small_room + back_room(plan)
-    segments = tuple(_of_stage(stage, plan.entries, rooms) for stage in plan.stages)
+    ahead, keeps = forward_room(plan, in_place=False), plan.keeps_windows
+    rooms = tuple(small_room + room for room in (ahead, back_room(plan, keeps), back_room(plan, kept=False)))
+    segments = tuple(_of_stage(stage, plan, rooms) for stage in plan.stages)
     first = _start(plan.start)
     # The windows' matrices are made with the start, once, and their environments taken apart at the end.
     small = [pattern_flops(pattern) for pattern in plan.patterns]
@@ -137,28 +138,34 @@ def pattern_flops(pattern: Pattern) -> tuple[int, int]:
     return sum(each), 2 * sum(each) - each[0]
 
 
-def _of_stage(stage: Stage, entries: int, rooms: tuple[int, int]) -> Segment:
+def _of_stage(stage: Stage, plan: Plan, rooms: tuple[int, ...]) -> Segment:
+    entries = plan.entries
     sides = [[window.side for window in phase.windows] for phase in stage.phases]
     bend = entries if stage.activation is not None else 0
     forward = bend + sum(2 * side * entries for phase in sides for side in phase)
-    within = bend + sum(2 * side * entries for phase in sides for side in phase[:-1])
-    again = sum(2 * side * entries for phase in sides[:-1] for side in phase) + (bend if len(sides) > 1 else 0)
-    back = within + 2 * (forward - bend) + 2 * bend
+    # Windows that are not kept are run again; where they are kept, only if the whole stage is run again.
+    within = sum(2 * side * entries for phase in sides for side in phase[:-1])
+    again = (within if plan.keeps_windows else 0) + sum(2 * side * entries for phase in sides[:-1] for side in phase)
+    again += bend if len(sides) > 1 else 0
+    back = 2 * (forward - bend) + 3 * bend  # sigma again, sigma' and its product
+    back += 0 if plan.keeps_windows else within
     count = len(sides)
+    kept = sum(len(phase) - 1 for phase in sides) * entries if plan.keeps_windows else 0
     row = Row(
         stage.name,
-        Work(forward, 2 * count * entries),
+        Work(forward, 2 * count * entries + kept),
         Work(again, 2 * (count - 1) * entries),
-        Work(back, 3 * count * entries),
+        Work(back, 3 * count * entries + kept),
         entries,
-        count * entries,
+        count * entries + kept,
     )
     return Segment(
         (row,),
         forward_room=rooms[0],
         keeping_room=rooms[0],
-        again_room=rooms[0],
+        again_room=rooms[2],
         back_room=rooms[1],
         record=(count - 1) * entries,
+        kept=kept,
         in_place=True,
     )

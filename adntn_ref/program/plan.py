@@ -5,8 +5,9 @@ windows are grouped into phases. A phase acts on a range of neighbouring indices
 right), falls into chunks of some columns that the phase treats one by one: all its windows, and the activation, run on
 a chunk while it is in the cache, and the state passes through memory once a phase instead of once a column.
 
-A plan is data alone, and is itself only (no two are compared), so that looking something up by it costs nothing. Whoever runs it keeps the input of each stage (and phase, if memory allows) and computes the
-states between the windows of a phase again, chunk by chunk, when the adjoint needs them.
+A plan is data alone, and is itself only (no two are compared), so that looking something up by it costs nothing. Whoever
+runs it keeps the input of each stage, and as much of what follows as the schedule allows: the input of every phase, and
+what each window was applied to; the rest is computed again, chunk by chunk, when the adjoint needs it.
 """
 
 from collections.abc import Sequence
@@ -90,12 +91,17 @@ class Pattern:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """A program as stages. ``entries`` is the size of every state."""
+    """A program as stages. ``entries`` is the size of every state.
+
+    ``keeps_windows``: whether the schedule that keeps most keeps what every window was applied to. With states larger
+    than a chunk that takes as long, in memory traffic, as computing it again (measured from 2^20 entries).
+    """
 
     start: Product
     entries: int
     stages: tuple[Stage, ...]
     patterns: tuple[Pattern, ...]
+    keeps_windows: bool
 
 
 @lru_cache(maxsize=256)
@@ -112,7 +118,7 @@ def plan_of(program: Program) -> Plan | None:
         name = " ".join(column.name for column in columns)
         stages.append(Stage(name, activation, _phases(dims, covered, len(stairs))))
         stairs.extend(covered)
-    return Plan(program.start, prod(dims), tuple(stages), _patterns(stairs))
+    return Plan(program.start, prod(dims), tuple(stages), _patterns(stairs), prod(dims) <= CHUNK)
 
 
 def _parts(program: Program) -> list[tuple[Activation | None, list[Mix]]] | None:

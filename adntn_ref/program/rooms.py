@@ -40,15 +40,15 @@ def forward_room(plan: Plan, in_place: bool) -> int:
     return sum(slots.values()) + moment
 
 
-def back_room(plan: Plan) -> int:
-    """Return the entries that the adjoint of all phases takes, with what is left from running them forward."""
+def back_room(plan: Plan, kept: bool) -> int:
+    """Return the entries that the adjoint of all phases takes; ``kept``: what windows were applied to is at hand."""
     slots: dict[int, int] = {}
     moment = 0
     for phase, activation in _phases(plan):
         groups = min(GROUPS, len(phase.chunks))
         gathers, count = _strided(phase), len(phase.windows)
         used = {1, 2} if gathers or count > 1 else {2}
-        used |= {INPUTS + 1 + k for k in range(count - 1)}
+        used |= set() if kept else {INPUTS + 1 + k for k in range(count - 1)}
         if gathers:
             used.add(0)
         if activation is not None and activation.name in IN_PLACE:
