@@ -1,0 +1,58 @@
+"""The experiments that come with the package: one TOML file a row of the papers' tables, and some of our own."""
+
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from adntn_ref.errors import ConfigError
+from adntn_ref.experiments.catalogue import DATA
+from adntn_ref.experiments.config import Config, read_config
+from adntn_ref.experiments.plan import make_plan
+
+_ROWS = files("adntn_ref.experiments") / "rows"
+
+
+def names() -> list[str]:
+    """Return the names of all shipped experiments."""
+    return sorted(entry.name.removesuffix(".toml") for entry in _ROWS.iterdir() if entry.name.endswith(".toml"))
+
+
+def find_config(name: str) -> Config:
+    """Return a shipped experiment by name, or the one in a TOML file.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such file and no shipped experiment is called so, or the file is wrong.
+    """
+    if name in names():
+        return read_config(Path(str(_ROWS / f"{name}.toml")))
+    if not Path(name).is_file():
+        raise ConfigError(f"no file and no shipped experiment is called {name!r}; shipped: {', '.join(names())}")
+    return read_config(name)
+
+
+def shipped_text(name: str) -> str:
+    """Return the TOML text of a shipped experiment."""
+    return (_ROWS / f"{name}.toml").read_text(encoding="utf8")
+
+
+def overview() -> Iterator[dict[str, Any]]:
+    """Yield, for each shipped experiment, what a list shows of it."""
+    for name in names():
+        config = find_config(name)
+        plan = make_plan(config, data_too=False)
+        yield {
+            "name": name,
+            "title": config.title,
+            "model": config.model.name,
+            "data": config.data.name,
+            "needs_folder": DATA[config.data.name].needs_folder,
+            "layers": list(plan.layers),
+            "network": config.network.label,
+            "weights": plan.weights,
+            "parameters": plan.parameters(plan.row),
+            "ratio": plan.weights / plan.parameters(plan.row),
+            "published": config.to_dict().get("published"),
+        }
