@@ -7,7 +7,7 @@ from pathlib import Path
 
 from adntn_ref.errors import ConfigError, SpecError
 from adntn_ref.nn import data as sources
-from adntn_ref.nn.data import Split
+from adntn_ref.nn.data import Part, Split
 from adntn_ref.nn.models import Sequential, fc2, lenet5
 
 Shape = tuple[int, ...]
@@ -85,3 +85,12 @@ def load_data(name: str, folder: str | None, seed: int, dtype: str) -> Split:
     """
     check_folder(name, folder)
     return DATA[name].load(folder, seed, dtype)
+
+
+def first_images(split: Split, train: int | None, validation: int | None, test: int | None) -> Split:
+    """Return a split with the first so many images of each part (None: all); the test part stays sealed."""
+    wanted = zip((split.train, split.validation, split._test), (train, validation, test), strict=True)
+    parts = [part if n is None else Part(part.images[:n], part.labels[:n]) for part, n in wanted]
+    made = Split(*parts, name=split.name, classes=split.classes, seed=split.seed, mean=split.mean, std=split.std)
+    made._opened = split._opened
+    return made

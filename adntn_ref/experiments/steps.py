@@ -19,7 +19,7 @@ from adntn_ref.compression.objectives import relative_error
 from adntn_ref.compression.tensorfile import TensorFile, write_tensors
 from adntn_ref.compression.train import Rates, TrainResult, train
 from adntn_ref.compression.training import History
-from adntn_ref.experiments.catalogue import load_data
+from adntn_ref.experiments.catalogue import first_images, load_data
 from adntn_ref.experiments.plan import Plan
 from adntn_ref.nn.data import Part, Split
 from adntn_ref.nn.models import Params, Sequential, accuracy, select
@@ -44,7 +44,7 @@ def data_of(plan: Plan, seed: int) -> Split:
     """Return the data of a seed, its parts cut to what the configuration says, the test part sealed."""
     data = plan.config.data
     split = load_data(data.name, data.folder, seed, plan.config.dtype)
-    return split.first(data.train, data.validation, data.test)
+    return first_images(split, data.train, data.validation, data.test)
 
 
 def peak_memory() -> int:

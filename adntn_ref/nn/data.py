@@ -117,14 +117,6 @@ class Split:
         """The number of test images; asking does not open the test part."""
         return len(self._test)
 
-    def first(self, train: int | None = None, validation: int | None = None, test: int | None = None) -> "Split":
-        """Return the split with the first so many images of each part (None: all); the test part stays sealed."""
-        wanted = zip((self.train, self.validation, self._test), (train, validation, test), strict=True)
-        parts = [part if n is None else Part(part.images[:n], part.labels[:n]) for part, n in wanted]
-        made = Split(*parts, name=self.name, classes=self.classes, seed=self.seed, mean=self.mean, std=self.std)
-        made._opened = self._opened
-        return made
-
     def open_test(self, again: bool = False) -> Part:
         """Open the sealed test part, standardised like the train part: once, when every setting is chosen.
 
