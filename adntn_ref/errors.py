@@ -24,6 +24,12 @@ class RecordError(AdntnError, ValueError):
     """A record on disk that is of another experiment, in use by another process, or broken."""
 
 
+class SweepError(AdntnError, RuntimeError):
+    """A sweep that cannot go on: its workers are lost, or a task fails again and again; what is done is recorded."""
+
+    exit_code = 1
+
+
 class ParameterError(AdntnError, ValueError):
     """Parameters that do not fit their network: missing, extra or misnamed cores, wrong shapes."""
 

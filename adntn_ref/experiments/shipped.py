@@ -10,12 +10,17 @@ from adntn_ref.experiments.catalogue import DATA
 from adntn_ref.experiments.config import Config, read_config
 from adntn_ref.experiments.plan import make_plan
 
-_ROWS = files("adntn_ref.experiments") / "rows"
+
+def shipped_files(folder: str) -> dict[str, Path]:
+    """Return the shipped files by name, of the folder ``rows`` (experiments) or ``sweeps``."""
+    entries = (files("adntn_ref.experiments") / folder).iterdir()
+    paths = (Path(str(entry)) for entry in entries)
+    return {path.stem: path for path in sorted(paths) if path.suffix == ".toml"}
 
 
 def names() -> list[str]:
     """Return the names of all shipped experiments."""
-    return sorted(entry.name.removesuffix(".toml") for entry in _ROWS.iterdir() if entry.name.endswith(".toml"))
+    return list(shipped_files("rows"))
 
 
 def find_config(name: str) -> Config:
@@ -26,8 +31,8 @@ def find_config(name: str) -> Config:
     ConfigError
         If there is no such file and no shipped experiment is called so, or the file is wrong.
     """
-    if name in names():
-        return read_config(Path(str(_ROWS / f"{name}.toml")))
+    if path := shipped_files("rows").get(name):
+        return read_config(path)
     if not Path(name).is_file():
         raise ConfigError(f"no file and no shipped experiment is called {name!r}; shipped: {', '.join(names())}")
     return read_config(name)
@@ -35,7 +40,7 @@ def find_config(name: str) -> Config:
 
 def shipped_text(name: str) -> str:
     """Return the TOML text of a shipped experiment."""
-    return (_ROWS / f"{name}.toml").read_text(encoding="utf8")
+    return shipped_files("rows")[name].read_text(encoding="utf8")
 
 
 def overview() -> Iterator[dict[str, Any]]:
