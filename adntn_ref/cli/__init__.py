@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from adntn_ref._version import __version__
-from adntn_ref.cli import commands, demo, experiment, sweep
+from adntn_ref.cli import commands, demo, draw, experiment, report, sweep
 from adntn_ref.cli.output import Output
 from adntn_ref.errors import AdntnError
 from adntn_ref.program.memory import LIMIT_VARIABLE, parse_bytes
@@ -38,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     adders = (demo.add, commands.add_compress, commands.add_expand, commands.add_cost, commands.add_info)
     seeded = [add(subparsers) for add in adders]
-    for sub, run in (*seeded, *experiment.add(subparsers), sweep.add(subparsers)):
+    for sub, run in (*seeded, *experiment.add(subparsers), *(more.add(subparsers) for more in (sweep, report, draw))):
         sub.formatter_class = argparse.RawDescriptionHelpFormatter
         sub.set_defaults(run=run)
         sub.add_argument("--json", action="store_true", help="print one JSON object and nothing else")

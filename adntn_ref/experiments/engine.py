@@ -17,7 +17,7 @@ from typing import Any
 from adntn_ref.compression.atomic import write_atomically
 from adntn_ref.errors import AdntnError, RecordError, SweepError
 from adntn_ref.experiments.locking import locked
-from adntn_ref.experiments.record import write_json
+from adntn_ref.experiments.record import ENVIRONMENT, environment, write_json
 from adntn_ref.experiments.results import Results
 from adntn_ref.experiments.sweep import Sweep, summarise_sweep
 from adntn_ref.experiments.tasks import Task, run_task
@@ -57,6 +57,8 @@ def run_sweep(
     where = Path(folder)
     with locked(where):
         results = Results(where / RESULTS)
+        if not (where / ENVIRONMENT).is_file():
+            write_json(where / ENVIRONMENT, environment())
         write_json(where / SWEEP, {"title": sweep.title, "tasks": {task.key: task.label for task in tasks}})
         runner = _Runner(where, results, executor, in_flight, tell or (lambda line: None))
         runner.run(tasks)

@@ -225,6 +225,7 @@ def _point(
         "ratio": plan.weights / parameters if parameters else None,
         "seeds": len(facts),
         "cores_rate": rate,
+        "spec": plan.networks[row][plan.layers[0]].to_spec() if row in plan.networks else None,
         "accuracy": None,
     }
     if facts:
