@@ -389,3 +389,14 @@ def test_command_line(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     ):
         assert main([*arguments, *wrong]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_the_dense_row_of_frozen_models(sweep: Sweep, tmp_path: Path) -> None:
+    """Where stage 2 freezes parameters, the dense row trains the compressed ones: one row a set of layers."""
+    small = sweep.with_seeds([0]).with_base({"stage2": {"frozen": ["fc1.weight"]}})
+    kinds = [task.kind for task in small.tasks()]
+    assert (kinds.count("dense_stage2"), kinds.count("dense")) == (2, 1)
+    with ThreadPoolExecutor(1) as threads:
+        points = run_sweep(small, tmp_path / "p", threads)["points"]
+    config = config_of({**small.base.to_dict(), "compress": {"layers": ["fc1.weight", "fc2.weight"]}, "rivals": []})
+    assert points[5]["accuracies"] == run_experiment(config, tmp_path / "e")["rows"][0]["accuracies"]

@@ -84,7 +84,7 @@ def control(
         frozen |= set(plan.layers)
     else:
         frozen -= set(plan.layers)  # they are trained in every other row too, if through networks
-    if frozen == set(params):
+    if frozen >= set(plan.model.param_shapes):
         score = accuracy(plan.model, params, data.validation)
         return _made_dense(row, seed, TrainResult(params, score, History(), "nothing to train", 0.0))
     result = train(

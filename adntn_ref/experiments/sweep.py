@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 
 from adntn_ref.errors import ConfigError
+from adntn_ref.experiments.catalogue import make_model
 from adntn_ref.experiments.checks import check_table, count, names, rates, seeds, text
 from adntn_ref.experiments.choice import Choice, choice_of
 from adntn_ref.experiments.config import Config, read_toml
@@ -73,12 +74,13 @@ class Sweep:
         """
         found: dict[str, Task] = {}
         for seed in self.seeds:
-            for task in (self._plain("dense", seed, ("*.weight",)), self._plain("dense_stage2", seed, ("*.weight",))):
-                found[task.key] = task
+            task = self._plain("dense", seed, self._dense_layers(None))
+            found[task.key] = task
         for layers in self.layers:
             for seed in self.seeds:
-                task = self._plain("frozen_random", seed, layers)
-                found[task.key] = task
+                for kind, of in (("dense_stage2", self._dense_layers(layers)), ("frozen_random", layers)):
+                    task = self._plain(kind, seed, of)
+                    found[task.key] = task
                 for choice in self.networks:
                     for rate in self.rates:
                         task = self.row_task(layers, choice, rate, seed)
@@ -94,6 +96,16 @@ class Sweep:
     def plain_tasks(self, kind: str, layers: tuple[str, ...]) -> list[Task]:
         """Return the tasks of a row without networks, one a seed."""
         return [self._plain(kind, seed, layers) for seed in self.seeds]
+
+    def _dense_layers(self, layers: tuple[str, ...] | None) -> tuple[str, ...]:
+        """Return what stands for the layers in tasks that do not depend on them.
+
+        The dense row's stage 2 does so where stage 2 freezes parameters: the compressed ones are trained all the same.
+        """
+        if layers is not None and self.base.stage2.frozen:
+            return layers
+        shapes = make_model(self.base.model.name, self.base.data.name).param_shapes
+        return (next(name for name, shape in shapes.items() if len(shape) > 1),)
 
     def _plain(self, kind: str, seed: int, layers: tuple[str, ...]) -> Task:
         # The network does not matter; a fixed one, so that the key does not depend on which are swept.
@@ -181,7 +193,9 @@ def summarise_sweep(sweep: Sweep, results: Mapping[str, Mapping[str, Any]]) -> d
     for layers in sweep.layers:
         frozen = sweep.plain_tasks("frozen_random", layers)
         plan = make_plan(frozen[0].config, data_too=False)
-        points.append(_point(plan, "dense", sweep.plain_tasks("dense_stage2", ("*.weight",)), results, None))
+        points.append(
+            _point(plan, "dense", sweep.plain_tasks("dense_stage2", sweep._dense_layers(layers)), results, None)
+        )
         for choice in sweep.networks:
             by_rate = {r: [sweep.row_task(layers, choice, r, seed) for seed in sweep.seeds] for r in sweep.rates}
             rate = max(sweep.rates, key=lambda r: _validation(by_rate[r], results))
