@@ -66,6 +66,10 @@ def draw_pareto(rows: Sequence[dict[str, Any]], weights: int, title: str) -> Any
             if found["row"] == row and found["accuracy"] is not None:
                 label = f"{found['label']}: {100 * found['accuracy']:.1f} %"
                 axis.axhline(100 * found["accuracy"], ls=style, color=colour, lw=1.2, label=label)
+    known = [row for row in rows if row["accuracy"] is not None]
+    low, high = (100 * f(row["interval"][k] for row in known) for k, f in ((0, min), (1, max)))
+    room = 0.04 * (high - low)
+    axis.set_ylim(low - room, high + room)
     axis.set(xscale="log", xlabel="numbers that the weights are made from", ylabel="test accuracy, %", title=title)
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
