@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 THREADS_VARIABLE = "ADNTN_REF_THREADS"
 BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
-LEAST = 2**17
+LEAST = 2**19
 """Entries of the smallest array that is worth handing to threads."""
-LARGEST_SCRATCH = 2**18
+LARGEST_SCRATCH = 2**19
 """Entries of the largest scratch array that a thread keeps; larger ones are made anew."""
 
 T = TypeVar("T")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import adntn_ref as ar
-from adntn_ref.backends import numpy_runner, threads
+from adntn_ref.backends import numpy_runner, numpy_windows, threads
 from adntn_ref.program import plan as plans
 from adntn_ref.program.plan import plan_of
 from adntn_ref.program.runs import StepsRun, run_of
@@ -83,8 +83,9 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch, chunk: int = 16, leading: int 
     plan_of.cache_clear()
     monkeypatch.setattr(plans, "CHUNK", chunk)
     monkeypatch.setattr(plans, "LEADING", leading)
-    monkeypatch.setattr(numpy_runner, "COLUMNS", 4)
-    monkeypatch.setattr(numpy_runner, "ROWS", 4)
+    monkeypatch.setattr(numpy_runner, "CHUNK", chunk)
+    monkeypatch.setattr(numpy_windows, "COLUMNS", 4)
+    monkeypatch.setattr(numpy_windows, "LONGEST", 32)
     monkeypatch.setattr(threads, "LEAST", 1)
     monkeypatch.setenv(threads.THREADS_VARIABLE, "2")
     monkeypatch.setattr(threads.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)

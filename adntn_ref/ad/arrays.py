@@ -24,14 +24,14 @@ def namespace(x: Array) -> Any:
     """Return the NumPy-like namespace of a raw array; plain NumPy for arrays, scalars and numbers."""
     if isinstance(x, (np.ndarray, np.generic, float, int, complex)):
         return np
-    return autoray.get_namespace(x)
+    return getattr(x, "array_library", None) or autoray.get_namespace(x)
 
 
 def backend_of(x: Array) -> Backend:
     """Return the backend that holds the raw array ``x``."""
     if isinstance(x, (np.ndarray, np.generic, float, int, complex)):
         return get_backend("numpy")
-    return get_backend(autoray.infer_backend(x))
+    return getattr(x, "array_library", None) or get_backend(autoray.infer_backend(x))
 
 
 def is_array(x: object) -> bool:

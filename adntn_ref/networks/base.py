@@ -13,9 +13,10 @@ from adntn_ref.ad.arrays import COMPLEX, REAL, Array, dtype_name, is_array, name
 from adntn_ref.ad.tape import Var, is_raw, stop_gradient
 from adntn_ref.ad.transforms import vjp as tape_vjp
 from adntn_ref.errors import ArrayError, DTypeError, ParameterError, SpecError
+from adntn_ref.networks.peaks import applied
 from adntn_ref.program import memory
 from adntn_ref.program.cost import ITEM_BYTES, Cost
-from adntn_ref.program.modes import Layout
+from adntn_ref.program.modes import Layout, matrix_shape
 
 SMALL_BYTES = 2**26
 """Networks below this size are run without asking the system how much memory is free."""
@@ -138,6 +139,10 @@ class Network(ABC):
         """
         dtype = self.check_params(params)
         self.require_memory(dtype, backward=not is_raw(*params.values()))
+        return self._made(params)
+
+    def _made(self, params: Params) -> Any:
+        """Return the weight, or what a network of several makes, each in C order."""
         return own(self._generate(params))
 
     def vjp(self, params: Params) -> tuple[Array, Pullback]:
@@ -151,13 +156,84 @@ class Network(ABC):
         """
         dtype = self.check_params(params)
         self.require_memory(dtype, backward=True)
-        weight, pull = tape_vjp(self._generate, params)
+        weight, pull = self._vjp(params, "auto")
 
         def pullback(cotangent: Array) -> Params:
             self._check_cotangent(cotangent, dtype)
-            return {name: own(g) for name, g in pull(cotangent)[0].items()}
+            return pull(cotangent)
 
-        return own(weight), pullback
+        return weight, pullback
+
+    def _vjp(self, params: Params, schedule: str) -> tuple[Any, Pullback]:
+        """Return the weight and its pullback; parameters, memory and cotangent have been checked."""
+        weight, pull = tape_vjp(self._generate, params)
+        return own(weight), lambda cotangent: {name: own(g) for name, g in pull(cotangent)[0].items()}
+
+    @property
+    def apply_refusal(self) -> str:
+        """Why :meth:`apply` cannot do without the weight; empty where it can."""
+        if self.linear:
+            return "no way from its columns to its rows without the weight is known here"
+        return "its activations act on the weight's entries, so that all of them have to be made first"
+
+    def apply(self, params: Params, x: Array) -> Array:
+        """Return ``x @ W.T`` for the weight as a matrix, without making it: site by site.
+
+        Low rank, MPO, tensor train, CP and Tucker networks whose modes are rows or columns each, and sums and deltas
+        of them. Whether it pays is what :func:`adntn_ref.layer_cost` counts.
+
+        Parameters
+        ----------
+        params : dict
+            Core name -> array or tape variable, shapes as in ``core_shapes``, all of one dtype.
+        x : array or variable, shape (batch, columns), of that dtype
+            A convolution's weight has ``shape[1] * shape[2] * ...`` columns.
+
+        Returns
+        -------
+        array, shape (batch, ``shape[0]``)
+
+        Raises
+        ------
+        SpecError
+            For a network that cannot do without its weight, saying why.
+        ArrayError, DTypeError
+            For x of another shape or dtype.
+        MemoryLimitError
+            If the states on the way would take too much.
+
+        Examples
+        --------
+        >>> from adntn_ref.networks.shallow import MPO
+        >>> net, x = MPO((6, 4), chi=3), np.ones((2, 4))
+        >>> params = net.init()
+        >>> bool(np.allclose(net.apply(params, x), x @ net.generate(params).T))
+        True
+        """
+        if self.apply_refusal:
+            raise SpecError(f"{self!r} has no product site by site: {self.apply_refusal}")
+        dtype, columns = self.check_params(params), matrix_shape(self.placement.shape)[1]
+        shape = tuple(getattr(x, "shape", ()))
+        if len(shape) != 2 or shape[1] != columns or not shape[0]:
+            raise ArrayError(f"inputs have shape (batch, {columns}), got {shape}")
+        if dtype_name(stop_gradient(x)) != dtype:
+            raise DTypeError(f"the inputs have dtype {dtype_name(stop_gradient(x))}, the cores {dtype}")
+        training = not is_raw(x, *params.values())
+        peak = applied(self, dtype, shape[0])[training].peak_bytes
+        if peak >= SMALL_BYTES or memory.LIMIT_VARIABLE in os.environ:
+            memory.require_memory(peak, f"a product site by site with {shape[0]} inputs in {dtype}")
+        return self._outputs(params, x)
+
+    def _outputs(self, params: Params, x: Array) -> Array:
+        """Return what :meth:`apply` does, without its checks."""
+        return own(self._apply(params, x))
+
+    def _apply(self, params: Params, x: Array) -> Array:
+        raise NotImplementedError  # pragma: no cover  (apply_refusal keeps everybody away)
+
+    def _taped(self, params: Params, schedule: str) -> Any:
+        """Return what generating variables records; parameters and memory have been checked."""
+        return self._generate(params)
 
     def choose_schedule(self, dtype: str, schedule: str = "auto", memory_limit: str | int | None = None) -> str:
         """Return the schedule that a run with its adjoint takes; a network that is no program knows "keep" alone.
@@ -248,9 +324,9 @@ def _require(network: Network, dtype: str, schedule: str, limit: str | int | Non
 
 @lru_cache(maxsize=1024)
 def _peaks(network: Network, dtype: str, schedule: str = "keep") -> tuple[int, int]:
-    """Return the bytes held at once forward, and with the adjoint: states, parameters, gradients."""
+    """Return the bytes held at once forward, and with the adjoint, the parameters included."""
     cost, cores = network.cost(dtype, schedule), network.parameter_count * ITEM_BYTES[dtype]
-    return cost.peak_bytes_forward + cores, cost.peak_bytes_backward + 2 * cores
+    return cost.peak_bytes_forward + cores, cost.peak_bytes_backward + cores
 
 
 def check_init(dtype: str, std: float | None) -> None:

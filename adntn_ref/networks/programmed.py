@@ -11,7 +11,8 @@ from adntn_ref.ad.tape import Primitive, is_raw
 from adntn_ref.ad.transforms import jvp as tape_jvp
 from adntn_ref.errors import DTypeError, SpecError
 from adntn_ref.networks.base import Network, Params, Pullback, check_init, choose_schedule, own
-from adntn_ref.program.cost import Cost, program_cost
+from adntn_ref.networks.peaks import peak_bytes
+from adntn_ref.program.cost import Cost, check_dtype, program_cost
 from adntn_ref.program.frames import Frames
 from adntn_ref.program.linearised import run_second, run_tangent
 from adntn_ref.program.runs import StepsRun, run_of
@@ -104,12 +105,13 @@ class ProgramNetwork(Network):
     def generate(self, params: Params, schedule: str = "auto") -> Array:
         """Make the weight; see :meth:`Network.generate`. Variables record it as one primitive, run by ``schedule``."""
         dtype = self.check_params(params)
-        names = list(self.core_shapes)
         if is_raw(*params.values()):
             self.require_memory(dtype, backward=False)
             return own(self._generate(params))
-        chosen = self.choose_schedule(dtype, schedule)
-        return network_weight(*(params[name] for name in names), network=self, schedule=chosen)
+        return self._taped(params, self.choose_schedule(dtype, schedule))
+
+    def _taped(self, params: Params, schedule: str) -> Array:
+        return network_weight(*(params[name] for name in self.core_shapes), network=self, schedule=schedule)
 
     def generate_stepwise(self, params: Params) -> Array:
         """Make the weight with every operation recorded on the tape: the slow way, kept as a check."""
@@ -193,10 +195,19 @@ class ProgramNetwork(Network):
         bit; with another than "keep" a second call of the pullback computes more states again than the first.
         """
         dtype = self.check_params(params)
-        state, record = _run(self, params, self.choose_schedule(dtype, schedule, memory_limit))
+        weight, pull = self._vjp(params, self.choose_schedule(dtype, schedule, memory_limit))
 
         def pullback(cotangent: Array) -> Params:
             self._check_cotangent(cotangent, dtype)
+            return pull(cotangent)
+
+        return weight, pullback
+
+    def _vjp(self, params: Params, schedule: str) -> tuple[Array, Pullback]:
+        chosen = self.choose_schedule(self.check_params(params)) if schedule == "auto" else schedule
+        state, record = _run(self, params, chosen)
+
+        def pullback(cotangent: Array) -> Params:
             found = _carry_back(self, params, record, self.placement.embed(cotangent))
             return {name: own(found[name]) for name in self.core_shapes}
 
@@ -212,7 +223,10 @@ class ProgramNetwork(Network):
         fused : as the NumPy backend runs it, several columns at a time where it can; else step by step, as other array
             libraries and the tape do
         """
-        return program_cost(self.program, self.parameter_count, self.weights, dtype, schedule, fused)
+        check_dtype(dtype)
+        peaks = peak_bytes(self, dtype, schedule, fused)
+        counts: dict[str, Any] = {"weights": self.weights, "dtype": dtype, "schedule": schedule, "fused": fused}
+        return program_cost(self.program, self.core_shapes, peaks, **counts)
 
 
 def _run(network: ProgramNetwork, params: Params, schedule: str) -> tuple[Array, Any]:

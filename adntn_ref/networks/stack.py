@@ -79,8 +79,8 @@ class Stack(Combination):
         whole = float(np.sqrt(squares / self.weights)) if std is None else float(std)
         return whole, whole
 
-    def _joining(self, made: list[int]) -> tuple[int, int, int, list[int]]:
-        return 0, 0, 2 * self.weights, [0, self.weights + made[0]]
+    def _joining(self) -> tuple[int, int, int]:
+        return 0, 0, 2 * self.weights
 
     def _check_cotangent(self, cotangent: Any, dtype: str) -> None:
         names = [name for name, _ in self.shapes]

@@ -62,7 +62,10 @@ def run_of(program: Program | Frames, cores: Cores) -> Run:
     if isinstance(program, Frames):
         return FramesRun(program, cores)
     arrays = list(cores.values())
-    runner = getattr(backend_of(arrays[0]), "plan_run", None) if is_raw(*arrays) else None
+    backend = backend_of(arrays[0]) if is_raw(*arrays) else None
+    if (counted := getattr(backend, "program_run", None)) is not None:
+        return counted(program, cores)  # type: ignore[no-any-return]
+    runner = getattr(backend, "plan_run", None)
     plan = plan_of(program) if runner is not None else None
     return StepsRun(program, cores) if plan is None else runner(plan, cores)  # type: ignore[misc]
 
