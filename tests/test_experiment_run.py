@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small import hide
 
 import adntn_ref as ar
 from adntn_ref.cli import main
@@ -294,6 +295,12 @@ def test_nothing_left_to_train(tmp_path: Path) -> None:
     assert [row["row"] for row in result["rows"]] == ["dense", "brickwall", "frozen_random"]
 
 
+def test_systems_without_flock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hide(monkeypatch, "fcntl")
+    with pytest.raises(OutputError, match="this system has no flock"):
+        run_experiment(config(), tmp_path)
+
+
 def test_torn_line(tmp_path: Path) -> None:
     path = tmp_path / "lines"
     append_line(path, {"a": 1})
@@ -347,7 +354,11 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert call("show", out) == 0
     assert "ttn 4" in capsys.readouterr().out
     assert call("show", out, "--json") == 0
-    assert json.loads(capsys.readouterr().out)["result"] == read_record(out).result
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["result"], facts["mixed_versions"]) == (read_record(out).result, {})
+    append_line(tmp_path / "r/starts.jsonl", {"versions": {"numpy": "1.0"}})
+    assert call("show", out) == 0
+    assert f"several versions of numpy took part: 1.0, {np.__version__}" in capsys.readouterr().out
     assert call("compare", out, out, "--json") == 0
     assert len(json.loads(capsys.readouterr().out)["rows"]) == 8
     assert call("compare", out, out) == 0

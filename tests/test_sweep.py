@@ -349,6 +349,7 @@ def test_results(tmp_path: Path) -> None:
         ("base.toml", "nope.toml", "no file and no shipped experiment is called 'nope.toml'"),
         ("layers = [[", "layers = []\nrest = [[", "the sweep has no rest"),
         ('layers = [["fc1.weight"], ["fc1.weight", "fc2.weight"]]', "layers = []", "layers must be a list of lists"),
+        ("[[networks]]", "[more]", "the sweep has no more"),
         ('"fc2.weight"', '"conv1.weight"', "'conv1.weight' matches none of"),
         ("title", "name", "the sweep has no name"),
     ],
@@ -359,6 +360,21 @@ def test_refused(old: str, new: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "sweep.toml").write_text(SWEEP.replace(old, new, 1))
     with pytest.raises(ConfigError, match=message):
         read_sweep(tmp_path / "sweep.toml").tasks()
+
+
+@pytest.mark.parametrize("networks", ["3", "[]", "[3]", '["mpo"]', "[{sizes = [1]}]", '[{name = "mpo", sizes = 3}]'])
+def test_networks_of_other_kinds_are_refused(networks: str, tmp_path: Path) -> None:
+    (tmp_path / "sweep.toml").write_text(f'title = "t"\nbase = "digits-fc2-ttn"\nnetworks = {networks}\n')
+    with pytest.raises(ConfigError, match=r"networks(\[0\])? (must be|needs)"):
+        read_sweep(tmp_path / "sweep.toml")
+
+
+def test_ranks_may_be_lists(tmp_path: Path) -> None:
+    table = '{name = "tucker", layout = "axes", row_modes = [16, 16], col_modes = [8, 8], sizes = [2, [2, 3, 2, 2]]}'
+    (tmp_path / "sweep.toml").write_text(f'title = "t"\nbase = "digits-fc2-ttn"\nnetworks = [{table}]\n')
+    sweep = read_sweep(tmp_path / "sweep.toml")
+    assert [choice.row for choice in sweep.networks] == ["tucker-2", "tucker-2-3-2-2"]
+    assert len(sweep.tasks()) > 4
 
 
 def test_shipped_sweeps() -> None:

@@ -138,7 +138,11 @@ def run_show(options: argparse.Namespace, output: Output) -> int:
     done = sorted(str(path.relative_to(record.folder)).removesuffix(".json") for path in _steps(record.folder))
     if result is None:
         output.line(f"{record.config.title}: under way; done: {', '.join(done) or 'nothing yet'}")
-    output.result({"config": record.config.to_dict(), "steps": done, "result": result, "timing": timing})
+    mixed = record.mixed_versions()
+    for name, numbers in mixed.items():
+        output.line(f"careful: several versions of {name} took part: {', '.join(numbers)}")
+    facts = {"config": record.config.to_dict(), "steps": done, "result": result, "timing": timing}
+    output.result({**facts, "mixed_versions": mixed})
     return 0
 
 

@@ -3,10 +3,11 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from adntn_ref.errors import OutputError, RecordError
-from adntn_ref.extras import need
 
 LOCK = "lock"
 
@@ -22,7 +23,10 @@ def locked(folder: Path) -> Iterator[None]:
     OutputError
         If the folder cannot be made or written to.
     """
-    fcntl = need("fcntl", "demo")  # of Python itself, on every system but Windows
+    try:
+        fcntl: Any = import_module("fcntl")  # of Python itself, on every system but Windows
+    except ImportError as error:
+        raise OutputError(f"{folder} cannot be locked: this system has no flock, which records need") from error
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)

@@ -83,6 +83,14 @@ class Record:
         """Remove the checkpoints of a finished step."""
         shutil.rmtree(self.path(step, ".checkpoints"), ignore_errors=True)
 
+    def mixed_versions(self) -> dict[str, list[str]]:
+        """Return the packages of which several versions took part in the record, which may have rounded differently."""
+        path = self.folder / STARTS
+        lines = path.read_text(encoding="utf8").splitlines(keepends=True) if path.is_file() else []
+        starts = [json.loads(line)["versions"] for line in lines if line.endswith("\n")]
+        found = {name: sorted({start.get(name, "none") for start in starts}) for start in starts for name in start}
+        return {name: numbers for name, numbers in found.items() if len(numbers) > 1}
+
     @property
     def result(self) -> dict[str, Any] | None:
         """The result, None before everything is done."""
