@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 import adntn_ref as ar
 from adntn_ref.errors import ConfigError
-from adntn_ref.experiments.catalogue import DATA, make_model
+from adntn_ref.experiments.catalogue import DATA, MODELS, check_folder, make_model
 from adntn_ref.experiments.choice import choice_of
 from adntn_ref.experiments.config import config_of, read_config
 from adntn_ref.experiments.plan import make_plan
 from adntn_ref.experiments.shipped import find_config, names, overview, shipped_text
+from adntn_ref.nn import data as sources
 
 BASE: dict[str, Any] = {
     "title": "t",
@@ -46,7 +47,8 @@ def changed(place: str, value: Any) -> dict[str, Any]:
         ("title", 3, "title must be a text, got 3"),
         ("extra", 1, "the configuration has no extra; allowed: model, data, compress"),
         ("model.name", "resnet", "model.name: no model is called 'resnet'; allowed: fc2, lenet5"),
-        ("model.depth", 3, "model has no depth; allowed: name"),
+        ("model.depth", 3, "model has no depth; allowed: name, options"),
+        ("model.options", 3, "model.options must be a table, got 3"),
         ("model", "fc2", "model must be a table, got 'fc2'"),
         ("data.name", "imagenet", "data.name: no data set is called 'imagenet'; allowed: digits"),
         ("data.train", 0, "data.train must be an integer >= 1, got 0"),
@@ -95,12 +97,19 @@ def test_refused(place: str, value: Any, message: str) -> None:
         ("network.layer", {"fc2.weight": {"layers": 1}}, "brickwall.layer: fc2.weight is not compressed"),
         ("network", {"name": "mpo", "chi": 2, "row": "a", "row_modes": [3]}, "a cannot make fc1.weight: "),
         ("network", {"name": "brickwall", "parameters": 5}, "brickwall cannot make fc1.weight: even with layers = 1"),
-        ("model.name", "lenet5", r"lenet5 takes images of shape \(1, 28, 28\), digits has \(1, 8, 8\)"),
-        ("data.name", "mnist", "mnist is read from files: say where with data.folder"),
+        ("model.name", "lenet5", "the model lenet5 cannot be made for digits"),
+        (
+            "data.name",
+            "mnist",
+            r"there is no folder data.mnist with the data set mnist; say where it is with data\.folder",
+        ),
+        ("model.options", {"hiden": 3}, "the model fc2 cannot be made for digits: .*hiden"),
+        ("model", {"name": "vgg16"}, "the model vgg16 cannot be made for digits"),
         ("data.folder", "/", "digits comes with a package and takes no folder"),
     ],
 )
-def test_refused_by_the_plan(place: str, value: Any, message: str) -> None:
+def test_refused_by_the_plan(place: str, value: Any, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(sources.FOLDER_VARIABLE, "data")
     with pytest.raises(ConfigError, match=message):
         make_plan(config_of(changed(place, value)))
 
@@ -137,7 +146,7 @@ def test_shipped(name: str) -> None:
                     plan.networks[plan.row][weight].parameter_count
                 )
     quick = config.quicker()
-    assert (quick.seeds, quick.quick) == (config.seeds[:1], {})
+    assert (quick.seeds, quick.quick, quick.published) == (config.seeds[:1], {}, None)
     assert quick.identity != config.identity
     make_plan(quick, data_too=False)
 
@@ -197,10 +206,20 @@ def test_several_networks_a_weight() -> None:
         choice_of("network", {"name": "mpo"}).network("w", (12, 8))
 
 
+@pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("name", DATA)
-def test_catalogue(name: str) -> None:
-    if DATA[name].in_shape[0] == 1:
-        assert make_model("fc2", name).in_shape == DATA[name].in_shape
+def test_catalogue(name: str, model: str) -> None:
+    """Every model takes the images of every data set, or says that it does not."""
+    colours = DATA[name].in_shape[0]
+    if (name == "digits" and model not in ("fc2", "transformer")) or (colours == 3 and model == "fc2"):
+        with pytest.raises(ConfigError, match=f"the model {model}"):
+            make_model(model, name)
+    else:
+        made = make_model(model, name)
+        assert (made.in_shape, made.out_shape) == (DATA[name].in_shape, (DATA[name].classes,))
+    assert name in sources.NAMES
+    with pytest.raises(ConfigError, match=r"there is no folder|takes no folder"):
+        check_folder(name, "/no/such/folder")
 
 
 @given(

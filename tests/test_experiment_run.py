@@ -245,6 +245,40 @@ def test_stopped_at_every_kind_of_write(
     assert content(tmp_path / "stopped") == content(tmp_path / "whole")
 
 
+def test_a_model_with_buffers_and_dropout_goes_on_to_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = config_of(
+        {
+            **FACTS,
+            "seeds": [0],
+            "model": {"name": "vgg16_bn", "options": {"narrow": 32}},
+            "data": {"name": "mnist5k", "train": 80, "validation": 20, "test": 20},
+            "compress": {"layers": ["classifier.3.weight"]},
+            "stage2": {"epochs": 2, "cores_rates": [0.01]},
+            "rivals": [],
+        }
+    )
+    run_experiment(small, tmp_path / "whole")
+    real, calls = run.save_model, [0]
+
+    def dying(*arguments: Any) -> None:
+        calls[0] += 1
+        if calls[0] == 4:
+            raise KeyboardInterrupt
+        real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "save_model", dying)
+        with pytest.raises(KeyboardInterrupt):
+            run_experiment(small, tmp_path / "stopped")
+    assert list(tmp_path.rglob("stage2-classifier.3.weight.npz"))
+    run_experiment(small, tmp_path / "stopped")
+    assert content(tmp_path / "stopped") == content(tmp_path / "whole")
+    read = ar.load_compressed(tmp_path / "whole/seed0/brickwall.safetensors")
+    assert read.dense["features.1.num_batches_tracked"] > 0
+
+
 def test_another_experiment_is_refused(finished: Path) -> None:
     before = content(finished)
     with pytest.raises(RecordError, match=r"holds another experiment \(stage2: .*\"epochs\": 2.* there"):
@@ -388,7 +422,7 @@ def test_list_and_show(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> No
     ("arguments", "message"),
     [
         (["run", "nope", "--out", "x"], "no file and no shipped experiment is called 'nope'"),
-        (["run", "p1-fc2-mnist", "--out", "x"], "say where with data.folder, or --data FOLDER"),
+        (["run", "p1-fc2-mnist", "--out", "x"], "say where it is with data.folder, or --data FOLDER"),
         (["run", "digits-fc2-ttn", "--out", "x", "--set", "stage2.epoch=1"], "stage2 has no epoch"),
         (["run", "digits-fc2-ttn", "--out", "x", "--set", "epochs"], "--set takes KEY=VALUE as in TOML, got 'epochs'"),
         (["run", "digits-fc2-ttn", "--out", "x", "--seeds=-1"], "seeds must be a list of integers >= 0"),

@@ -1,78 +1,84 @@
 """The models and data sets that experiments know by name: one place where further ones plug in."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from typing import Any
 
 from adntn_ref.errors import ConfigError, SpecError
 from adntn_ref.nn import data as sources
 from adntn_ref.nn.data import Part, Split
-from adntn_ref.nn.models import Sequential, fc2, lenet5
+from adntn_ref.nn.models import Sequential
+from adntn_ref.nn.zoo import MODELS, model
 
 Shape = tuple[int, ...]
+__all__ = ["DATA", "MODELS", "DataSet", "check_folder", "first_images", "load_data", "make_model", "needs_folder"]
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set: shape of its images, classes, and how it is read: ``load(folder, seed, dtype)``."""
+    """A data set: the shape of its images, and how many classes they have."""
 
     in_shape: Shape
-    classes: int
-    load: Callable[[str | None, int, str], Split]
-    needs_folder: bool = False
+    classes: int = 10
 
 
-def _idx(folder: str | None, seed: int, dtype: str) -> Split:
-    return sources.idx_folder(str(folder), seed=seed, dtype=dtype)
-
-
-MODELS: dict[str, Callable[[Shape, int], Sequential]] = {
-    "fc2": lambda in_shape, classes: fc2(prod(in_shape), classes=classes),
-    "lenet5": lambda in_shape, classes: lenet5(classes),
+DATA = {
+    "digits": DataSet((1, 8, 8)),
+    "mnist5k": DataSet((1, 28, 28)),
+    "mnist": DataSet((1, 28, 28)),
+    "fashion-mnist": DataSet((1, 28, 28)),
+    "cifar10": DataSet((3, 32, 32)),
+    "cifar100": DataSet((3, 32, 32), 100),
 }
-"""Model -> how it is made for images of a shape and a number of classes."""
-
-DATA: dict[str, DataSet] = {
-    "digits": DataSet((1, 8, 8), 10, lambda folder, seed, dtype: sources.digits(seed, dtype)),
-    "mnist5k": DataSet((1, 28, 28), 10, lambda folder, seed, dtype: sources.mnist5k(seed, dtype)),
-    "mnist": DataSet((1, 28, 28), 10, _idx, needs_folder=True),
-    "fashion-mnist": DataSet((1, 28, 28), 10, _idx, needs_folder=True),
-}
-"""Data set -> what it is. Those that need a folder are read from idx files there."""
+"""Data set -> what it is; :func:`adntn_ref.nn.data.load` reads it."""
 
 
-def make_model(name: str, data: str) -> Sequential:
-    """Return a model for the images of a data set.
+def make_model(name: str, data: str, options: Mapping[str, Any] | None = None) -> Sequential:
+    """Return a model for the images of a data set; ``options`` are those of the model's function.
 
     Raises
     ------
     ConfigError
-        If the model cannot take such images.
+        If the model cannot take such images, or has no such options.
     """
-    kind = DATA[data]
+    channels, height, width = DATA[data].in_shape
+    sizes: dict[str, Any] = {"size": height, "channels": channels}
+    if name == "fc2":
+        sizes = {"inputs": prod(DATA[data].in_shape)}
     try:
-        model = MODELS[name](kind.in_shape, kind.classes)
+        made = model(name, **{"classes": DATA[data].classes, **sizes, **(options or {})})
     except SpecError as error:
         raise ConfigError(f"the model {name} cannot be made for {data}: {error}") from error
-    if model.in_shape != kind.in_shape:
-        raise ConfigError(f"the model {name} takes images of shape {model.in_shape}, {data} has {kind.in_shape}")
-    return model
+    if made.in_shape != (channels, height, width):
+        raise ConfigError(f"the model {name} takes images of shape {made.in_shape}, {data} has {DATA[data].in_shape}")
+    return made
+
+
+def needs_folder(name: str) -> bool:
+    """Return whether a data set is read from files, rather than coming with a package."""
+    return name not in sources.PACKAGED
 
 
 def check_folder(name: str, folder: str | None) -> None:
-    """Refuse a folder that a data set needs and has not, or is given and does not read.
+    """Refuse a data set whose files are not there, or a folder given for one that has none.
 
     Raises
     ------
     ConfigError
     """
-    if DATA[name].needs_folder and folder is None:
-        raise ConfigError(f"the data set {name} is read from files: say where with data.folder, or --data FOLDER")
-    if not DATA[name].needs_folder and folder is not None:
-        raise ConfigError(f"the data set {name} comes with a package and takes no folder")
-    if folder is not None and not Path(folder).is_dir():
-        raise ConfigError(f"there is no folder {folder} with the data set {name}")
+    if not needs_folder(name):
+        if folder is not None:
+            raise ConfigError(f"the data set {name} comes with a package and takes no folder")
+        return
+    where = sources.data_folder() / name if folder is None else Path(folder)
+    if not where.is_dir():
+        fetched = f" (adntn-ref data fetch {name} gets it)" if name in sources.FETCHED else ""
+        raise ConfigError(
+            f"there is no folder {where} with the data set {name}; say where it is with data.folder, or --data FOLDER"
+            + fetched
+        )
 
 
 def load_data(name: str, folder: str | None, seed: int, dtype: str) -> Split:
@@ -84,13 +90,15 @@ def load_data(name: str, folder: str | None, seed: int, dtype: str) -> Split:
         For a folder amiss, and files that are not what they should be.
     """
     check_folder(name, folder)
-    return DATA[name].load(folder, seed, dtype)
+    return sources.load(name, folder, seed=seed, dtype=dtype)
 
 
 def first_images(split: Split, train: int | None, validation: int | None, test: int | None) -> Split:
     """Return a split with the first so many images of each part (None: all); the test part stays sealed."""
-    wanted = zip((split.train, split.validation, split._test), (train, validation, test), strict=True)
-    parts = [part if n is None else Part(part.images[:n], part.labels[:n]) for part, n in wanted]
-    made = Split(*parts, name=split.name, classes=split.classes, seed=split.seed, mean=split.mean, std=split.std)
-    made._opened = split._opened
-    return made
+    counts = iter((train, validation, test))
+
+    def cut(part: Part) -> Part:
+        count = next(counts)  # the parts come in this order
+        return part if count is None else Part(part.images[:count], part.labels[:count])
+
+    return split.changed(cut)

@@ -55,6 +55,13 @@ def seeds(place: str, value: Any) -> tuple[int, ...]:
     return tuple(value)
 
 
+def table(place: str, value: Any) -> dict[str, Any]:
+    """Take a table."""
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{place} must be a table, got {value!r}")
+    return dict(value)
+
+
 def count(least: int) -> Check:
     """Return a check that takes an integer from ``least``."""
 

@@ -49,6 +49,7 @@ from adntn_ref.experiments.checks import (
     optional,
     rates,
     seeds,
+    table,
     text,
     warmup,
 )
@@ -57,9 +58,10 @@ from adntn_ref.experiments.choice import COMBINE, Choice, choice_of
 
 @dataclass(frozen=True)
 class Model:
-    """The model, by its name in the catalogue."""
+    """The model, by its name in the catalogue; ``options`` are those of its function, ``{"dropout": 0.2}``."""
 
     name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ class Published:
 
 _PART = optional(count(1))
 CHECKS: dict[str, dict[str, Check]] = {
-    "model": {"name": one_of("model", MODELS)},
+    "model": {"name": one_of("model", MODELS), "options": table},
     "data": {
         "name": one_of("data set", DATA),
         "folder": optional(text),
@@ -226,7 +228,8 @@ class Config:
         }
         least["stage2"]["cores_rates"] = list(self.stage2.cores_rates[:1])
         made = self.with_changes(_merged(least, self.quick))
-        return replace(made, title=f"{self.title} (quick)", quick={})
+        # Published figures are for the whole row; beside these accuracies they would mislead.
+        return replace(made, title=f"{self.title} (quick)", quick={}, published=None)
 
 
 def config_of(facts: Any) -> Config:
@@ -288,12 +291,12 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         raise ConfigError(f"{path} cannot be read as TOML: {reason}") from error
 
 
-def _read(name: str, kind: Any, table: Any) -> Any:
+def _read(name: str, kind: Any, given: Any) -> Any:
     """Read one table into its dataclass."""
     checks = CHECKS[name]
     needed = [f.name for f in fields(kind) if f.default is f.default_factory]  # both are MISSING
-    check_table(name, table, tuple(checks), needed)
-    return kind(**{key: checks[key](f"{name}.{key}", value) for key, value in table.items()})
+    check_table(name, given, tuple(checks), needed)
+    return kind(**{key: checks[key](f"{name}.{key}", value) for key, value in given.items()})
 
 
 def _merged(facts: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

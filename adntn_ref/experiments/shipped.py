@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from adntn_ref.errors import ConfigError
-from adntn_ref.experiments.catalogue import DATA
+from adntn_ref.experiments.catalogue import needs_folder
 from adntn_ref.experiments.config import Config, read_config
 from adntn_ref.experiments.plan import make_plan
 
@@ -53,7 +53,7 @@ def overview() -> Iterator[dict[str, Any]]:
             "title": config.title,
             "model": config.model.name,
             "data": config.data.name,
-            "needs_folder": DATA[config.data.name].needs_folder,
+            "needs_folder": needs_folder(config.data.name),
             "layers": list(plan.layers),
             "network": config.network.label,
             "weights": plan.weights,

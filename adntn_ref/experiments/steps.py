@@ -227,7 +227,7 @@ def load_model(model: Sequential, path: Path) -> Params:
         found = load_compressed(path).expand()
     else:
         found = {name: file.load(name) for name in file.names}
-    params = {name: found[name] for name in model.param_shapes}
+    params = {name: found[name] for name in model.state_shapes}
     model.check_params(params)
     return params
 

@@ -104,7 +104,8 @@ class Sweep:
         """
         if layers is not None and self.base.stage2.frozen:
             return layers
-        shapes = make_model(self.base.model.name, self.base.data.name).param_shapes
+        model = self.base.model
+        shapes = make_model(model.name, self.base.data.name, model.options).param_shapes
         return (next(name for name, shape in shapes.items() if len(shape) > 1),)
 
     def _plain(self, kind: str, seed: int, layers: tuple[str, ...]) -> Task:

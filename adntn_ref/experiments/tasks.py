@@ -126,7 +126,7 @@ def _run(kind: str, config: Config, dense: bytes | None) -> tuple[Facts, bytes |
     if dense is None:
         raise ValueError(f"a task of kind {kind} starts from a baseline")
     read = tensors.load(dense)
-    start: Params = {name: read[name] for name in plan.model.param_shapes}
+    start: Params = {name: read[name] for name in plan.model.state_shapes}
     if kind == "row":
         made = compressed_row(plan, plan.row, data, start, seed, config.stage2.cores_rates[0], None)
     else:
