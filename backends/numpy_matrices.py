@@ -87,5 +87,3 @@ class Matrices:
             name: flat[:, begin:end].reshape(shape)
             for name, begin, end, shape in zip(wiring.names, begins, wiring.ends, self.shapes, strict=True)
         }
-
-

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adntn_ref.program.plan import CHUNK, Phase, Plan
+from adntn_ref.program.rooms import GROUPS, INPUTS
 
 from . import pool
 from .numpy_matrices import Matrices
@@ -21,8 +22,6 @@ from .threads import scratch, spread
 
 Array = NDArray[Any]
 Cores = dict[str, Array]
-GROUPS = 32
-"""Groups of chunks that each add up environments of their own."""
 Chunk = tuple[slice, slice, slice]
 """Which networks, which of the phase's left, which of its right."""
 
@@ -149,18 +148,19 @@ def _run_phase_back(
         n, l, r = chunk
         z = _gathered(source[n, l, :, r], 0)
         whole = z.shape
-        x = z if activation is None else sigma(activation, z, scratch(4, z.size, z.dtype))
+        slot = 0 if source[n, l, :, r].flags.c_contiguous else INPUTS  # slot 0 is free where z was not copied
+        x = z if activation is None else sigma(activation, z, scratch(slot, z.size, z.dtype))
         first, inputs = x, []
         for k, window in enumerate(phase.windows):
             inputs.append(x)
             if k + 1 < len(phase.windows):
-                room = scratch(5 + k, x.size, x.dtype)
+                room = scratch(INPUTS + 1 + k, x.size, x.dtype)
                 x = apply(matrices.whole[window.number][n], window, x, room).reshape(whole)
         g = _gathered(cotangent[n, l, :, r], 1)
         environments = []
         for k, (window, x) in enumerate(zip(reversed(phase.windows), reversed(inputs), strict=True)):
             environments.append(environment(window, g, x))
-            room = scratch(2 + k % 2, g.size, g.dtype)
+            room = scratch(2 - k % 2, g.size, g.dtype)
             g = apply(adjoint[window.number][n], window, g, room).reshape(whole)
         if activation is None:
             target[n, l, :, r] = g

@@ -36,10 +36,15 @@ def factors_of(start: Product, cores: dict[str, Array], networks: int) -> list[A
 
 def product_state(factors: list[Array]) -> Array:
     """Return the outer products, shape (networks, entries)."""
+    if len(factors) == 1:
+        return factors[0].copy()
     state = factors[-1]
-    for k in range(len(factors) - 2, -1, -1):
-        state = _outer(factors[k], state)
-    return state if len(factors) > 1 else state.copy()
+    for vector in factors[-2:0:-1]:
+        state = _outer(vector, state)
+    first, networks = factors[0], state.shape[0]
+    room = pool.empty(first.size * state.shape[1], np.result_type(first, state))  # the one that lives on
+    whole: Array = np.multiply(first[:, :, None], state[:, None, :], out=room.reshape(networks, -1, state.shape[1]))
+    return whole.reshape(networks, -1)
 
 
 def product_adjoint(start: Product, factors: list[Array], g: Array) -> dict[str, Array]:
@@ -62,9 +67,8 @@ def product_adjoint(start: Product, factors: list[Array], g: Array) -> dict[str,
 
 def _outer(a: Array, b: Array) -> Array:
     """Return the outer product of each row of a with the same row of b, shape (networks, entries of both)."""
-    networks, (n, m) = a.shape[0], (a.shape[1], b.shape[1])
-    out = pool.empty(networks * n * m, np.result_type(a, b)).reshape(networks, n, m)
-    return np.multiply(a[:, :, None], b[:, None, :], out=out).reshape(networks, n * m)
+    both: Array = a[:, :, None] * b[:, None, :]
+    return both.reshape(a.shape[0], -1)
 
 
 def _times(g: Array, vector: Array) -> Array:
@@ -81,4 +85,5 @@ def _weighted(vector: Array, g: Array) -> Array:
     networks, rows, columns = g.shape
     piece = PIECE if columns % PIECE == 0 else columns
     pieces = g.reshape(networks, rows, columns // piece, piece).swapaxes(1, 2)
-    return np.matmul(vector.reshape(networks, 1, 1, rows), pieces).reshape(networks, columns)
+    found: Array = np.matmul(vector.reshape(networks, 1, 1, rows), pieces)
+    return found.reshape(networks, columns)

@@ -1,7 +1,7 @@
 """One window, one activation, on a chunk of the state: the products that a plan consists of, with NumPy.
 
-A chunk of some networks is an array of shape (networks, rows, middle, columns); a window reads it as (networks, L, side,
-R). Products are cut into pieces that stay in the level-1 cache, and that BLAS leaves to the thread that asks for them.
+A chunk of some networks is an array of shape (networks, rows, middle, columns); a window reads it as (networks, L,
+side, R). Products are cut into pieces that stay in the level-1 cache, and that BLAS leaves to the thread that asks.
 """
 
 from typing import Any
@@ -22,7 +22,7 @@ ALONE = 2**18
 
 
 def apply(matrix: Array, window: Placed, x: Array, room: Array) -> Array:
-    """Return ``Y[n, L, a, R] = sum_c K[n, a, c] X[n, L, c, R]`` in ``room``, flat; K of shape (networks, side, side)."""
+    """Return ``Y[n, L, a, R] = sum_c K[n, a, c] X[n, L, c, R]`` in ``room``; K has shape (networks, side, side)."""
     n, left, side, right = _read(window, x)
     block = min(COLUMNS, ALONE // side**2)
     if right == 1:
@@ -83,8 +83,9 @@ IN_PLACE: dict[str, Any] = {
 def sigma(activation: Activation, z: Array, room: Array) -> Array:
     """Return sigma(z), in ``room`` where that saves an array; ``room`` may be z itself."""
     if activation.name in IN_PLACE:
-        return IN_PLACE[activation.name](z, room.reshape(z.shape))  # type: ignore[no-any-return]
-    return activation.sigma(z)
+        x: Array = IN_PLACE[activation.name](z, room.reshape(z.shape))
+        return x
+    return np.asanyarray(activation.sigma(z))
 
 
 def carry_back(activation: Activation, z: Array, x: Array, g: Array, out: Array) -> None:

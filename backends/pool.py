@@ -65,8 +65,6 @@ def release() -> None:
 
 
 def _give_back(memory: NDArray[Any]) -> None:
-    if _free is None:  # the interpreter is ending
-        return
     size = memory.nbytes
     _free.setdefault(size, []).append(memory)
     _free.move_to_end(size)

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 import adntn_ref as ar
 from adntn_ref import ad
-from adntn_ref.backends import threads
+from adntn_ref.backends import pool, threads
 from adntn_ref.errors import MemoryLimitError, SpecError
+from adntn_ref.program import workers
 from adntn_ref.program.ghost import GhostRun
 from adntn_ref.program.runs import StepsRun
 from adntn_ref.program.schedule import run_adjoint, run_keeping, slots_of, split
@@ -207,6 +208,7 @@ def held(run: Any) -> int:
     """Bytes at the worst moment, with the scratch memory of the threads made anew."""
     run()
     threads.release()
+    pool.release()
     tracemalloc.start()
     run()
     found = tracemalloc.get_traced_memory()[1]
@@ -218,6 +220,8 @@ BIG: list[Any] = [
     ar.BrickWall((2**18,), layers=4),
     ar.BrickWall((2**18,), layers=3, activation="tanh"),
     ar.BrickWall((2**18,), layers=3, activation_every="column"),
+    ar.BrickWall((2**16,), layers=3, activation="sigmoid"),
+    ar.BrickWall((2**16,), layers=3, activation="gelu"),
     ar.BrickWall((2**17,), layers=3, boundary="trainable", activation="identity"),
     ar.TTN((2**16,), chi=4),
     ar.ATTN((2**16,), chi=4),
@@ -230,14 +234,14 @@ BIG: list[Any] = [
 @pytest.mark.parametrize("schedule", ["keep", "recompute", "checkpoints:1"])
 @pytest.mark.parametrize("net", BIG, ids=repr)
 def test_memory_as_it_is_held(net: Any, schedule: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(threads.THREADS_VARIABLE, "1")
+    monkeypatch.setenv(workers.THREADS_VARIABLE, "1")
     params, cost = net.init(), net.cost("float64", schedule)
 
     def both() -> None:
         weight, pullback = net.vjp(params, schedule=schedule)
         pullback(weight.copy())
 
-    assert 0.9 < held(both) / cost.peak_bytes_backward < 1.1
+    assert abs(held(both) / cost.peak_bytes_backward - 1) < (0.07 if isinstance(net, ar.BrickWall) else 0.1)
 
 
 def test_a_periodic_pair_holds_a_third_state() -> None:
@@ -247,9 +251,10 @@ def test_a_periodic_pair_holds_a_third_state() -> None:
 
 @pytest.mark.parametrize("net", BIG, ids=repr)
 def test_memory_of_generating(net: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(threads.THREADS_VARIABLE, "1")
+    monkeypatch.setenv(workers.THREADS_VARIABLE, "1")
     params = net.init()
-    assert 0.9 < held(lambda: net.generate(params)) / net.cost("float64").peak_bytes_forward < 1.1
+    ratio = held(lambda: net.generate(params)) / net.cost("float64").peak_bytes_forward
+    assert abs(ratio - 1) < (0.07 if isinstance(net, ar.BrickWall) else 0.1)
 
 
 def test_a_cotangent_that_is_recorded_goes_step_by_step() -> None:

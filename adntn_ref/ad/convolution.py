@@ -150,14 +150,17 @@ def conv2d_weight_adjoint(
     (_, out, rows, columns), (_, channels, kh, kw) = shape, w_shape
     if _is_pointwise(w_shape, stride, padding):
         return _pointwise_weight_adjoint(xp, x, g, groups).reshape(w_shape)
-    total = xp.zeros((groups, kh * channels * kw, out // groups), dtype=xp.result_type(x, g))
+    total = xp.zeros((groups, out // groups, kh * channels * kw), dtype=xp.result_type(x, g))
     for part in _chunks(x.shape, w_shape, columns, padding):
         window = _windows(xp, x[part], w_shape, stride, padding, dilation, groups)
         cotangent = _batch_last(xp, g[part], groups).reshape(groups, rows, out // groups, -1)
-        for h in range(rows):  # not one batched product: that would keep one dw for every row before adding them
-            total += xp.matmul(window[:, h], cotangent[:, h].swapaxes(-1, -2))
-    dw = total.reshape(groups, kh, channels, kw, out // groups).transpose(0, 4, 2, 1, 3)
-    return xp.ascontiguousarray(dw.reshape(w_shape))
+        # Few pixels: unrolling all rows is less work than adding up a dw for each. Many: never one dw for every row.
+        together = rows if window.shape[-1] < out // groups else 1
+        for h in range(0, rows, together):
+            a, b = (some[:, h : h + together].swapaxes(1, 2) for some in (cotangent, window))
+            total += xp.matmul(a.reshape(*total.shape[:2], -1), b.reshape(groups, total.shape[2], -1).swapaxes(-1, -2))
+    dw = total.reshape(groups, out // groups, kh, channels, kw).swapaxes(2, 3)
+    return xp.ascontiguousarray(dw).reshape(w_shape)
 
 
 def _is_pointwise(w_shape: Shape, stride: Pair, padding: Pair) -> bool:
@@ -166,8 +169,7 @@ def _is_pointwise(w_shape: Shape, stride: Pair, padding: Pair) -> bool:
 
 def _pointwise(xp: Any, matrix: Array, images: Array) -> Array:
     """Multiply every pixel's channels by ``matrix (groups, out, in)``."""
-    n, _, height, width = images.shape
-    groups, out, channels = matrix.shape
+    (n, _, height, width), (groups, out, channels) = images.shape, matrix.shape
     pixels = images.reshape(n, groups, channels, height * width)
     return xp.matmul(matrix, pixels).reshape(n, groups * out, height, width)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from adntn_ref._version import __version__
-from adntn_ref.cli import commands, demo, draw, experiment, report, sweep
+from adntn_ref.cli import commands, data, demo, draw, experiment, report, sweep
 from adntn_ref.cli.output import Output
 from adntn_ref.errors import AdntnError
 from adntn_ref.program.memory import LIMIT_VARIABLE, parse_bytes
@@ -36,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="adntn-ref", description="Tensor-network weight generators that compress neural networks.")
     parser.add_argument("--version", action="version", version=f"adntn-ref {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    adders = (demo.add, commands.add_compress, commands.add_expand, commands.add_cost, commands.add_info)
+    adders = (demo.add, commands.add_compress, commands.add_expand, commands.add_cost, commands.add_info, data.add)
     seeded = [add(subparsers) for add in adders]
     for sub, run in (*seeded, *experiment.add(subparsers), *(more.add(subparsers) for more in (sweep, report, draw))):
         sub.formatter_class = argparse.RawDescriptionHelpFormatter

@@ -17,6 +17,7 @@ from adntn_ref.networks.peaks import applied
 from adntn_ref.program import memory
 from adntn_ref.program.cost import ITEM_BYTES, Cost
 from adntn_ref.program.modes import Layout, matrix_shape
+from adntn_ref.program.workers import thread_count
 
 SMALL_BYTES = 2**26
 """Networks below this size are run without asking the system how much memory is free."""
@@ -247,18 +248,21 @@ class Network(ABC):
         self.cost(dtype, name)
         return choose_schedule(self, dtype, name, memory_limit)
 
-    def require_memory(self, dtype: str, backward: bool) -> None:
+    def require_memory(self, dtype: str, backward: bool, networks: int = 1) -> None:
         """Refuse a run above the memory limit, before anything is allocated; small ones pass unless a limit is set.
+
+        ``networks``: so many of this specification at once.
 
         Raises
         ------
         MemoryLimitError
             Naming the weight, and the memory it needs and may take in GiB.
         """
-        peak = _peaks(self, dtype)[backward]
+        peak = networks * _peaks(self, dtype)[backward]
         if peak >= SMALL_BYTES or memory.LIMIT_VARIABLE in os.environ:
             what = "generating the weight and its gradient" if backward else "generating the weight"
             made = f"of shape {self.placement.shape} from {len(self.placement.modes)} modes in {dtype}"
+            made += f", {networks} times" if networks > 1 else ""
             memory.require_memory(peak, f"{what} {made}")
 
     def _check_cotangent(self, cotangent: Array, dtype: str) -> None:
@@ -322,8 +326,12 @@ def _require(network: Network, dtype: str, schedule: str, limit: str | int | Non
     memory.require_memory(_peaks(network, dtype, schedule)[1], what, limit)
 
 
-@lru_cache(maxsize=1024)
 def _peaks(network: Network, dtype: str, schedule: str = "keep") -> tuple[int, int]:
+    return _peaks_with(network, dtype, schedule, thread_count())
+
+
+@lru_cache(maxsize=1024)
+def _peaks_with(network: Network, dtype: str, schedule: str, threads: int) -> tuple[int, int]:
     """Return the bytes held at once forward, and with the adjoint, the parameters included."""
     cost, cores = network.cost(dtype, schedule), network.parameter_count * ITEM_BYTES[dtype]
     return cost.peak_bytes_forward + cores, cost.peak_bytes_backward + cores

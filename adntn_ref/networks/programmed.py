@@ -96,9 +96,9 @@ class ProgramNetwork(Network):
         Examples
         --------
         >>> from adntn_ref.networks.brickwall import BrickWall
-        >>> net = BrickWall((2**20,), layers=8)
-        >>> net.choose_schedule("float32"), net.choose_schedule("float32", memory_limit="60MiB")
-        ('keep', 'recompute')
+        >>> net = BrickWall((2**18,), layers=8)
+        >>> net.choose_schedule("float32"), net.choose_schedule("float32", memory_limit="20MiB")
+        ('keep', 'checkpoints:3')
         """
         return choose_schedule(self, dtype, schedule, memory_limit)
 

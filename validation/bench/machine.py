@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adntn_ref import __version__
+from adntn_ref.program.workers import thread_count
 
 from .candidate import installed
 
@@ -25,7 +26,7 @@ def facts() -> dict[str, Any]:
         "python": platform.python_version(),
         "adntn_ref": __version__,
         "versions": {name: _version(name) for name in PEERS},
-        "threads": {"ours": import_module("adntn_ref.backends.threads").thread_count(), "torch": _torch_threads()},
+        "threads": {"ours": thread_count(), "torch": _torch_threads()},
         "environment": {
             name: value for name, value in os.environ.items() if name.endswith(("_NUM_THREADS", "_THREADS"))
         },
