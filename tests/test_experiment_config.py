@@ -151,12 +151,19 @@ def test_shipped(name: str) -> None:
     make_plan(quick, data_too=False)
 
 
-def test_papers_counts() -> None:
-    """One layer of bricks on FC-2's layers has 164 and 104 parameters; Gao et al.'s MPOs 1,024 and 736."""
-    plan = make_plan(find_config("p1-fc2-mnist"), data_too=False)
+@pytest.mark.parametrize(
+    ("name", "ours", "shallow"),
+    [
+        ("p1-fc2-mnist", [164, 104], [1024, 736]),
+        ("p1-lenet5-mnist", [144, 124], [1792, 944]),
+        ("p1-vgg16-cifar10", [200, 224], [1376, 2432]),
+    ],
+)
+def test_papers_counts(name: str, ours: list[int], shallow: list[int]) -> None:
+    """One layer of bricks a weight (VGG-16: P1's 424), and the MPOs of Gao et al."""
+    plan = make_plan(find_config(name), data_too=False)
     counts = {row: [net.parameter_count for net in networks.values()] for row, networks in plan.networks.items()}
-    assert counts["brickwall"] == [164, 104]
-    assert counts["mpo-gao"] == [1024, 736]
+    assert (counts["brickwall"], counts["mpo-gao"]) == (ours, shallow)
 
 
 def test_overview_names_what_needs_a_folder() -> None:
