@@ -16,6 +16,20 @@ class SpecError(AdntnError, ValueError):
     """A specification that describes no network: shape, modes, layers, names."""
 
 
+class ConfigError(AdntnError, ValueError):
+    """A configuration of an experiment or a sweep that has something unknown, missing or of a wrong kind."""
+
+
+class RecordError(AdntnError, ValueError):
+    """A record on disk that is of another experiment, in use by another process, or broken."""
+
+
+class SweepError(AdntnError, RuntimeError):
+    """A sweep that cannot go on: its workers are lost, or a task fails again and again; what is done is recorded."""
+
+    exit_code = 1
+
+
 class ParameterError(AdntnError, ValueError):
     """Parameters that do not fit their network: missing, extra or misnamed cores, wrong shapes."""
 

@@ -1,9 +1,16 @@
-"""Draw the pictures of the README and the documentation: ``python docs/make_pictures.py``."""
+"""Draw the pictures of the README and the documentation: ``python docs/make_pictures.py [FOLDER OF A SWEEP]``."""
 
+import sys
 from pathlib import Path
 
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
+
+import adntn_ref as ar
+from adntn_ref.experiments.engine import SUMMARY
+from adntn_ref.experiments.figures import draw_pareto
+from adntn_ref.experiments.record import read_json
+from adntn_ref.experiments.scene_picture import draw_network
 
 HERE = Path(__file__).parent / "_static"
 
@@ -43,3 +50,8 @@ def draw_brickwall(modes: int = 8, layers: int = 3) -> Figure:
 if __name__ == "__main__":
     HERE.mkdir(exist_ok=True)
     draw_brickwall().savefig(HERE / "brickwall.png", dpi=110)
+    draw_network(ar.MERA((16, 16), chi=4), HERE / "mera.png")
+    for folder in sys.argv[1:]:  # the record of `adntn-ref sweep digits-fc2`
+        summary = read_json(Path(folder) / SUMMARY)
+        points = summary["points"]
+        draw_pareto(points, points[0]["weights"], summary["title"]).savefig(HERE / "sweep.png", dpi=110)

@@ -19,6 +19,7 @@ FLOORS = [
     ("networks",),
     ("nn",),
     ("compression",),
+    ("experiments",),
     ("cli",),
 ]
 HEAVY = (

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from adntn_ref._version import __version__
-from adntn_ref.cli import commands, data, demo
+from adntn_ref.cli import commands, data, demo, draw, experiment, report, sweep
 from adntn_ref.cli.output import Output
 from adntn_ref.errors import AdntnError
 from adntn_ref.program.memory import LIMIT_VARIABLE, parse_bytes
@@ -36,13 +36,15 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="adntn-ref", description="Tensor-network weight generators that compress neural networks.")
     parser.add_argument("--version", action="version", version=f"adntn-ref {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (demo.add, commands.add_compress, commands.add_expand, commands.add_cost, commands.add_info, data.add):
-        sub, run = add(subparsers)
+    adders = (demo.add, commands.add_compress, commands.add_expand, commands.add_cost, commands.add_info, data.add)
+    seeded = [add(subparsers) for add in adders]
+    for sub, run in (*seeded, *experiment.add(subparsers), *(more.add(subparsers) for more in (sweep, report, draw))):
         sub.formatter_class = argparse.RawDescriptionHelpFormatter
         sub.set_defaults(run=run)
         sub.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
         sub.add_argument("--quiet", action="store_true", help="print nothing but errors")
-        sub.add_argument("--seed", type=_seed, default=0, help="seed of every random choice (default 0)")
+        if any(sub is one for one, _ in seeded):
+            sub.add_argument("--seed", type=_seed, default=0, help="seed of every random choice (default 0)")
         sub.add_argument("--memory-limit", metavar="2GiB", help="refuse work above this (default: 3/4 of what is free)")
     return parser
 

@@ -12,12 +12,13 @@ from adntn_ref.networks.sizes import at_most
 from adntn_ref.program.modes import LAYOUTS
 
 
-def add_network_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--network`` and what goes with it."""
+def add_network_options(parser: argparse.ArgumentParser, named: bool = True) -> None:
+    """Add ``--network`` (if ``named``) and what goes with it."""
     group = parser.add_argument_group("network")
-    group.add_argument(
-        "--network", default="brickwall", metavar="NAME", help=f"{', '.join(NETWORKS)} (default brickwall)"
-    )
+    if named:
+        group.add_argument(
+            "--network", default="brickwall", metavar="NAME", help=f"{', '.join(NETWORKS)} (default brickwall)"
+        )
     group.add_argument("--layers", type=int, metavar="M", help="layers of a brick-wall")
     group.add_argument("--chi", type=int, metavar="CHI", help="largest bond of trees, tensor trains and MPOs")
     group.add_argument("--rank", type=int, metavar="R", help="rank of low-rank and CP networks")

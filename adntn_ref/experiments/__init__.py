@@ -1,0 +1,1 @@
+"""Experiments: whole rows of a table, run from a configuration, recorded, resumed, compared, reported and drawn."""
