@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adntn_ref.program.plan import Plan
-from adntn_ref.program.stairs import stair_environments, stair_matrices
+from adntn_ref.program.plan import Pattern, Plan
+from adntn_ref.program.stairs import is_brick, stair_environments, stair_matrices
 
 Array = NDArray[Any]
 Cores = dict[str, Array]
@@ -21,7 +21,10 @@ Cores = dict[str, Array]
 
 @dataclass(frozen=True)
 class Wiring:
-    """``names``: the bricks in their order; ``ends``: where each ends; ``places``: positions by pattern and gate."""
+    """``names``: the bricks in their order; ``ends``: where each ends; ``places``: positions by pattern and gate.
+
+    A brick that is a window by itself, and the only one of its pattern, is used where it is: no place, no copy.
+    """
 
     names: tuple[str, ...]
     ends: tuple[int, ...]
@@ -34,13 +37,16 @@ def wiring_of(plan: Plan) -> Wiring:
     sizes = {
         names[k]: gate.size**2
         for pattern in plan.patterns
+        if not _alone(pattern)
         for names in pattern.names
         for k, gate in enumerate(pattern.gates)
     }
     ends = tuple(accumulate(sizes.values()))
     begins = {name: end - size for (name, size), end in zip(sizes.items(), ends, strict=True)}
     places = tuple(
-        tuple(
+        ()
+        if _alone(pattern)
+        else tuple(
             np.stack([begins[names[k]] + np.arange(gate.size**2) for names in pattern.names])
             for k, gate in enumerate(pattern.gates)
         )
@@ -49,18 +55,30 @@ def wiring_of(plan: Plan) -> Wiring:
     return Wiring(tuple(sizes), ends, places)
 
 
+def _alone(pattern: Pattern) -> bool:
+    return len(pattern.numbers) == 1 and is_brick(pattern.gates, pattern.side)
+
+
 class Matrices:
     """The matrix of every window: ``whole[number]`` of shape (networks, side, side)."""
 
     def __init__(self, plan: Plan, cores: Cores, networks: int) -> None:
         self.plan, self.networks, self.wiring = plan, networks, wiring_of(plan)
-        self.shapes = [cores[name].shape for name in self.wiring.names]
-        bricks = np.concatenate([cores[name].reshape(networks, -1) for name in self.wiring.names], axis=1)
+        self.shapes = {
+            name: cores[name].shape for pattern in plan.patterns for names in pattern.names for name in names
+        }
+        each = [cores[name].reshape(networks, -1) for name in self.wiring.names]
+        bricks = np.concatenate(each, axis=1) if each else np.empty((networks, 0), next(iter(cores.values())).dtype)
         self.bricks: list[list[Array]] = []
         self.partial: list[list[Array]] = []
         self.whole: dict[int, Array] = {}
         for pattern, places in zip(plan.patterns, self.wiring.places, strict=True):
             n, side = len(pattern.numbers), pattern.side
+            if _alone(pattern):
+                self.bricks.append([])
+                self.partial.append([])
+                self.whole[pattern.numbers[0]] = cores[pattern.names[0][0]].reshape(networks, side, side)
+                continue
             picked = [
                 bricks[:, place].reshape(networks * n, gate.size, gate.size)
                 for place, gate in zip(places, pattern.gates, strict=True)
@@ -75,15 +93,19 @@ class Matrices:
     def split(self, found: dict[int, Array]) -> Cores:
         """Return the environment of every brick, given that of every window, shape (networks, side, side)."""
         wiring, parts = self.wiring, zip(self.plan.patterns, self.wiring.places, self.bricks, self.partial, strict=True)
-        flat = np.empty((self.networks, wiring.ends[-1]), next(iter(found.values())).dtype)
+        flat = np.empty((self.networks, (0, *wiring.ends)[-1]), next(iter(found.values())).dtype)
+        split_off: Cores = {}
         for pattern, places, bricks, partial in parts:
+            if _alone(pattern):
+                name = pattern.names[0][0]
+                split_off[name] = found[pattern.numbers[0]].reshape(self.shapes[name])
+                continue
             e = np.stack([found[number] for number in pattern.numbers], axis=1)
             e = e.reshape(-1, pattern.side, pattern.side)
             split = stair_environments(pattern.gates, bricks, partial, e)
             for place, gate, mine in zip(places, pattern.gates, split, strict=True):
                 flat[:, place] = mine.reshape(self.networks, -1, gate.size**2)
         begins = (0, *wiring.ends[:-1])
-        return {
-            name: flat[:, begin:end].reshape(shape)
-            for name, begin, end, shape in zip(wiring.names, begins, wiring.ends, self.shapes, strict=True)
-        }
+        for name, begin, end in zip(wiring.names, begins, wiring.ends, strict=False):
+            split_off[name] = flat[:, begin:end].reshape(self.shapes[name])
+        return split_off

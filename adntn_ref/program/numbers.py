@@ -125,6 +125,8 @@ def _of_plan(plan: Plan) -> Numbers:
 
 def _matrix_room(pattern: Pattern) -> int:
     """Return the entries of a pattern's matrices, with the partial products that their split needs."""
+    if len(pattern.numbers) == 1 and is_brick(pattern.gates, pattern.side):
+        return 0  # used where it is
     bricks = sum(gate.size**2 for gate in pattern.gates)
     partial = 0 if is_brick(pattern.gates, pattern.side) else pattern.side**2 * len(pattern.gates)
     return (2 * bricks + partial) * len(pattern.numbers)

@@ -5,9 +5,9 @@ windows are grouped into phases. A phase acts on a range of neighbouring indices
 right), falls into chunks of some columns that the phase treats one by one: all its windows, and the activation, run on
 a chunk while it is in the cache, and the state passes through memory once a phase instead of once a column.
 
-A plan is data alone, and is itself only (no two are compared), so that looking something up by it costs nothing. Whoever
-runs it keeps the input of each stage, and as much of what follows as the schedule allows: the input of every phase, and
-what each window was applied to; the rest is computed again, chunk by chunk, when the adjoint needs it.
+A plan is data alone, and is itself only (no two are compared), so that looking something up by it costs nothing.
+Whoever runs it keeps the input of each stage, and as much of what follows as the schedule allows: the input of every
+phase, and what each window was applied to; the rest is computed again, chunk by chunk, when the adjoint needs it.
 """
 
 from collections.abc import Sequence
@@ -50,6 +50,12 @@ class Phase:
         columns = min(self.right, max(1, CHUNK // self.middle))
         rows = max(1, CHUNK // (self.middle * columns)) if columns == self.right else 1
         return min(rows, self.left), columns
+
+    @property
+    def chunk_count(self) -> int:
+        """How many chunks there are, without listing them."""
+        rows, columns = self.chunk
+        return -(-self.left // rows) * -(-self.right // columns)
 
     @cached_property
     def chunks(self) -> list[tuple[slice, slice]]:

@@ -33,10 +33,10 @@ def forward_room(plan: Plan, in_place: bool) -> int:
         used = {1 + k % 2 for k in range(last + 1 - direct)}
         if gathers or (activation is not None and activation.name in IN_PLACE):
             used.add(0)
-        _use(slots, used, phase, len(phase.chunks))
+        _use(slots, used, phase, phase.chunk_count)
         if activation is not None:
-            threads = threads_for(plan.entries, len(phase.chunks))
-            moment = max(moment, _SIGMA.get(activation.name, 0) * _chunk(phase) * threads)
+            threads = threads_for(plan.entries, phase.chunk_count)
+            moment = max(moment, _sigma(activation) * _chunk(phase) * threads)
     return sum(slots.values()) + moment
 
 
@@ -45,7 +45,7 @@ def back_room(plan: Plan, kept: bool) -> int:
     slots: dict[int, int] = {}
     moment = 0
     for phase, activation in _phases(plan):
-        groups = min(GROUPS, len(phase.chunks))
+        groups = min(GROUPS, phase.chunk_count)
         gathers, count = _strided(phase), len(phase.windows)
         used = {1, 2} if gathers or count > 1 else {2}
         used |= set() if kept else {INPUTS + 1 + k for k in range(count - 1)}
@@ -63,12 +63,17 @@ def back_room(plan: Plan, kept: bool) -> int:
 def _momentary(phase: Phase, activation: Activation | None) -> float:
     """Return the most chunks alive for a moment during an adjoint: an environment's copies and parts, or sigma'."""
     held = 0 if activation is None or activation.name in IN_PLACE else 1
-    most = 0.0 if activation is None else float(max(_SLOPE[activation.name] + held, _SIGMA.get(activation.name, 0)))
+    most = 0.0 if activation is None else float(max(_SLOPE.get(activation.name, 3) + held, _sigma(activation)))
     for window in phase.windows:
         right = window.after * phase.chunk[1]
         copies = 2 if 1 < right <= 2 * window.side else 0
         most = max(most, held + copies + window.side / max(64, min(right, 256)))
     return most
+
+
+def _sigma(activation: Activation) -> int:
+    """Return the arrays alive while sigma is computed, its result among them; of one of a user's own, about three."""
+    return 0 if activation.name in IN_PLACE else _SIGMA.get(activation.name, 3)
 
 
 def _phases(plan: Plan) -> list[tuple[Phase, Activation | None]]:
