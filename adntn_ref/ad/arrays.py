@@ -34,6 +34,13 @@ def backend_of(x: Array) -> Backend:
     return get_backend(autoray.infer_backend(x))
 
 
+def number(x: Array) -> float:
+    """Return a real array of one entry, or a number, as a float: read from its device, which makes this wait for it."""
+    if isinstance(x, (float, int, np.ndarray, np.generic)):
+        return float(x)
+    return float(backend_of(x).to_host(x))
+
+
 def is_array(x: object) -> bool:
     """Return whether ``x`` is a raw array: NumPy's, or of another library that autoray knows."""
     if isinstance(x, (np.ndarray, np.generic)):
@@ -89,7 +96,7 @@ def require_finite(x: Array, what: str) -> None:
     """
     xp = namespace(x)
     finite = xp.isfinite(x)
-    if bool(finite.all()):
+    if number(finite.all()):
         return
     bad = np.argwhere(~backend_of(x).to_host(finite))
     first = tuple(int(i) for i in bad[0])

@@ -4,10 +4,11 @@ Convolution is bilinear, and so are its two adjoints: three primitives that are 
 differentiation to any order. Pooling by maximum is picking at fixed positions once the winners are known.
 """
 
+from functools import partial
 from typing import Any
 
 from adntn_ref.ad import convolution
-from adntn_ref.ad.arrays import Array, namespace
+from adntn_ref.ad.arrays import Array, backend_of, namespace
 from adntn_ref.ad.convolution import Pair
 from adntn_ref.ad.ops import function, primitive
 from adntn_ref.ad.tape import stop_gradient
@@ -41,15 +42,19 @@ def conv2d_weight_adjoint(
 
 
 @primitive
-def pool_gather(xp: Any, x: Array, *, winner: Array) -> Array:
-    """Pick from each plane of x (N, C, H, W) the entries at the flat positions ``winner`` (N, C, Ho, Wo)."""
+def pool_gather(xp: Any, x: Array, *, winner: Array, distinct: bool = False) -> Array:
+    """Pick from each plane of x (N, C, H, W) the entries at the flat positions ``winner`` (N, C, Ho, Wo).
+
+    ``distinct``: windows that do not overlap, so that no entry is picked twice.
+    """
     return convolution.max_pool2d_gather(xp, x, winner)
 
 
 @primitive
-def pool_scatter(xp: Any, g: Array, *, winner: Array, x_shape: Any) -> Array:
+def pool_scatter(xp: Any, g: Array, *, winner: Array, x_shape: Any, distinct: bool = False) -> Array:
     """Add g (N, C, Ho, Wo) into zeros (N, C, H, W) at the positions ``winner``: the transpose of ``pool_gather``."""
-    return convolution.max_pool2d_adjoint(xp, g, winner, x_shape)
+    add = partial(backend_of(g).scatter_add, distinct=distinct)
+    return convolution.max_pool2d_adjoint(xp, g, winner, x_shape, add)
 
 
 @primitive
@@ -70,5 +75,7 @@ def avg_pool2d_adjoint(
 def max_pool2d(x: Array, kernel: Pair, stride: Pair | None = None, padding: Pair = NONE) -> Array:
     """Maximum over windows of x (N, C, H, W); the first wins a tie. The stride is the kernel by default."""
     raw = stop_gradient(x)
-    y, winner = convolution.max_pool2d(namespace(raw), raw, kernel, stride or kernel, padding)
-    return y if raw is x else pool_gather(x, winner=winner)
+    steps = stride or kernel
+    y, winner = convolution.max_pool2d(namespace(raw), raw, kernel, steps, padding)
+    apart = steps[0] >= kernel[0] and steps[1] >= kernel[1]
+    return y if raw is x else pool_gather(x, winner=winner, distinct=apart)

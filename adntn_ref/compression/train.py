@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from adntn_ref.ad.arrays import Array, require_finite, require_inexact
+from adntn_ref.ad.arrays import Array, backend_of, require_finite, require_inexact
 from adntn_ref.ad.losses import cross_entropy
+from adntn_ref.ad.moving import choose_backend, move, to_backend
 from adntn_ref.ad.transforms import value_and_grad
 from adntn_ref.ad.trees import Tree, leaves, named_leaves
 from adntn_ref.compression.checkpoints import fingerprint
@@ -61,6 +62,7 @@ def train(
     checkpoint: str | Path | None = None,
     progress: str = "",
     callback: Callback | None = None,
+    backend: str | None = None,
 ) -> TrainResult:
     """Minimise the cross entropy on the train part, and keep the epoch that is best on the validation part.
 
@@ -75,6 +77,8 @@ def train(
     warmup_epochs : epochs over which the rates rise linearly
     seed : of the order of the images; the order in epoch e depends on (seed, e) alone
     progress : title of a progress bar, none if empty
+    backend : where to train, by :func:`~adntn_ref.ad.moving.choose_backend`: by default where the parameters are;
+        parameters, and the images once, are moved there, and the result stays there
     optimiser, schedule, clip, patience, checkpoint, callback : see :func:`~adntn_ref.compression.training.minimise`
 
     Raises
@@ -86,6 +90,8 @@ def train(
     """
     if not isinstance(epochs, int) or epochs < 1 or not isinstance(batch_size, int) or batch_size < 1:
         raise SpecError(f"epochs and batch_size must be integers >= 1, got {epochs!r} and {batch_size!r}")
+    where = choose_backend(backend, leaves(params)).name
+    params, images, validation = to_backend(params, where), data.train.on(where), data.validation.on(where)
     check_inputs(model, params, data)
     constant = set(select(params, frozen))
     fixed, trained = _split(model, params, constant)
@@ -103,11 +109,11 @@ def train(
     )
     with Progress(progress, plan.steps) if progress else no_progress() as bar:
         result = minimise(
-            task_objective(model, fixed, data.train, batch_size, seed),
+            task_objective(model, fixed, images, batch_size, seed),
             trained,
             plan,
             rates={name: _rates_of(value, chosen) for name, value in trained.items()},
-            score=lambda tree: 1.0 - accuracy(dense, _merge(model, fixed, tree), data.validation),
+            score=lambda tree: 1.0 - accuracy(dense, _merge(model, fixed, tree), validation),
             callback=both(bar, callback),
             checkpoint=checkpoint,
             checkpoint_every=per_epoch,
@@ -153,7 +159,8 @@ def task_objective(
         epoch, batch = divmod(step, per_epoch)
         if epoch not in order:
             order.clear()
-            order[epoch] = np.random.default_rng([seed, epoch]).permutation(len(part))
+            drawn = np.random.default_rng([seed, epoch]).permutation(len(part))
+            order[epoch] = move(drawn, backend_of(part.labels))
         chosen = order[epoch][batch * batch_size : (batch + 1) * batch_size]
         images, labels = part.images[chosen], part.labels[chosen]
         return value_and_grad(lambda p: cross_entropy(dense(_merge(model, fixed, p), images), labels))(trained)  # type: ignore[no-any-return]

@@ -54,6 +54,7 @@ class Delta(Combination):
     identity: Identity = field(init=False)
     """Shape, dtype and sha256 of W0."""
     placement: Layout = field(init=False)
+    _copies: dict[Any, Array] = field(init=False)
 
     def __init__(self, base: Array, net: Network, alpha: float = 1.0) -> None:
         (part,) = check_parts("delta", (net,))
@@ -67,7 +68,7 @@ class Delta(Combination):
             raise SpecError(f"alpha must be a finite number other than 0, got {shown(alpha)}")
         identity = identify(frozen)
         plain = Layout(frozen.shape, frozen.shape)
-        fix(self, base=frozen, net=part, alpha=float(alpha), identity=identity, placement=plain)
+        fix(self, base=frozen, net=part, alpha=float(alpha), identity=identity, placement=plain, _copies={})
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Delta) and self._key == other._key
@@ -119,7 +120,17 @@ class Delta(Combination):
     def _join(self, weights: Iterator[Array]) -> Array:
         change = ops.multiply(next(weights), self.alpha)
         raw = stop_gradient(change)
-        return ops.add(backend_of(raw).asarray(self.base.astype(dtype_name(raw), copy=False)), change)
+        return ops.add(self._base_like(raw), change)
+
+    def _base_like(self, x: Array) -> Array:
+        """Return W0 in the dtype of ``x`` and where it is; on a device it stays, so that no step copies it again."""
+        host, backend = self.base.astype(dtype_name(x), copy=False), backend_of(x)
+        if backend.on_host:
+            return backend.asarray(host)
+        key = (backend.name, dtype_name(x), getattr(x, "device", None))
+        if key not in self._copies:
+            self._copies[key] = backend.asarray(host)
+        return self._copies[key]
 
     def _change(self, params: Params) -> Array:
         return self.alpha * next(self._changes(params))
@@ -138,13 +149,14 @@ class Delta(Combination):
         dtype: str = "float64",
         std: float | None = None,
         start: str = "calibrated_orthogonal",
+        backend: str | None = None,
     ) -> Params:
         """Draw the network's parameters; ``std`` is the standard deviation of the change ``alpha * net``.
 
         By default the change is small, 0.01 times the standard deviation of W0 (where that is 0, of the default
         sqrt(2 / fan_in)): zero, LoRA's start, is a point that most networks cannot leave. See :meth:`Network.init`.
         """
-        return super().init(rng, dtype, std, start)
+        return super().init(rng, dtype, std, start, backend)
 
     def _joining(self, made: list[int]) -> tuple[int, int, int, list[int]]:
         n = self.weights

@@ -62,9 +62,13 @@ def run_of(program: Program | Frames, cores: Cores) -> Run:
     if isinstance(program, Frames):
         return FramesRun(program, cores)
     arrays = list(cores.values())
-    runner = getattr(backend_of(arrays[0]), "plan_run", None) if is_raw(*arrays) else None
-    plan = plan_of(program) if runner is not None else None
-    return StepsRun(program, cores) if plan is None else runner(plan, cores)  # type: ignore[misc]
+    if not is_raw(*arrays):
+        return StepsRun(program, cores)
+    backend = backend_of(arrays[0])
+    of_plan, of_program = getattr(backend, "plan_run", None), getattr(backend, "program_run", StepsRun)
+    plan = plan_of(program) if of_plan is not None else None
+    run: Run | None = None if plan is None else of_plan(plan, cores)  # type: ignore[misc]
+    return of_program(program, cores) if run is None else run
 
 
 @dataclass
