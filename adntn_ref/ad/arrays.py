@@ -21,10 +21,13 @@ COMPLEX = ("complex64", "complex128")
 
 
 def namespace(x: Array) -> Any:
-    """Return the NumPy-like namespace of a raw array; plain NumPy for arrays, scalars and numbers."""
+    """Return the NumPy-like namespace of a raw array; plain NumPy for arrays, scalars and numbers.
+
+    Asked for by name: given the array, autoray would make new arrays in its dtype unless told otherwise.
+    """
     if isinstance(x, (np.ndarray, np.generic, float, int, complex)):
         return np
-    return autoray.get_namespace(x)
+    return autoray.get_namespace(autoray.infer_backend(x))
 
 
 def backend_of(x: Array) -> Backend:

@@ -75,7 +75,10 @@ def _power_exponent(g: Array, y: Array, a: Array, b: Array) -> Array:
     base = ops.where(zero, 1.0, a)
     if dtype_name(stop_gradient(base)) != dtype:  # else the logarithm of a narrow base would be a narrow one
         base = ops.astype(base, dtype=dtype)
-    return like(b, g * conj(y * ops.where(zero, 0.0, ops.log(base))))
+    exponent = ops.where(zero, 0.0, ops.log(base))
+    if not is_array(stop_gradient(a)):  # of a number: it goes with arrays of any library
+        exponent = exponent.item()
+    return like(b, g * conj(y * exponent))
 
 
 def _tie_weight(mine: Array, other: Array, y: Array) -> Array:
