@@ -16,8 +16,8 @@ are. The rule is asked where work starts (``init``, ``fit``, ``train``, ``compre
 called from there, and the functions of the tape, run where their arrays are and move nothing.
 
 Backends are found through the entry-point group ``adntn_ref.backends``; the name is autoray's name of the array
-library. What a backend may have besides the Protocol, and is asked for by name: ``plan_run(plan, cores)``, its own
-way to run a plan (None where it has none for this one), ``program_run(program, cores)``, the same for any program,
+library. What a backend may have besides the Protocol, and is asked for by name: ``program_run(program,
+cores)``, its own way to run a program, or ``plan_run(plan, cores)``, the same for those that have a plan;
 ``require(x, what)``, which refuses arrays that it cannot work on here (of another device, say), and ``out_of_memory``,
 the exceptions that say so.
 """

@@ -13,22 +13,20 @@ from importlib import import_module
 from typing import Any
 
 from adntn_ref.errors import ArrayError, BackendUnavailable, SpecError
-from adntn_ref.program.plan import Plan
 from adntn_ref.program.steps import Cores, Program
 
 from .rotation import rotating_run
 from .scatter import ordered_scatter_add
 
 LOGGER = logging.getLogger("adntn_ref.backends")
-FUSED_MODULE = "adntn_ref.backends.cupy_kernels"
-"""The module of the fused kernels; its ``fused_run(plan, cores)`` returns a run, or None for a plan it lacks."""
+_HERE = __name__.rpartition(".")[0]
 KERNELS = ("auto", "fused", "plain")
 
 
 class CupyBackend:
     """CuPy on the current CUDA device.
 
-    ``kernels`` says how plans are run: ``"auto"`` (fused where it can be), ``"fused"`` (or not at all), ``"plain"``.
+    ``kernels`` says how programs are run: ``"auto"`` (fused where it can be), ``"fused"`` (or not at all), ``"plain"``.
     ``path`` says how the last program was run, and why.
     """
 
@@ -38,6 +36,7 @@ class CupyBackend:
     def __init__(self) -> None:
         self.kernels = "auto"
         self.path = "nothing was run yet"
+        self._launchers: dict[int, Any] = {}
 
     # Whether it is there
 
@@ -127,39 +126,40 @@ class CupyBackend:
 
     # Programs
 
-    def plan_run(self, plan: Plan, cores: Cores) -> Any:
-        """Return a run of the fused kernels, or None where the plain way is to be taken; ``path`` says why.
+    def program_run(self, program: Program, cores: Cores) -> Any:
+        """Bind a program to its cores: by fused kernels, or by array operations; ``path`` says by which, and why.
 
         Raises
         ------
         BackendUnavailable
-            Where ``kernels`` is ``"fused"`` and there are none for this plan.
+            Where ``kernels`` is ``"fused"`` and there are none for this program.
         """
         if self.kernels not in KERNELS:
             raise SpecError(f"kernels must be one of {', '.join(KERNELS)}, got {self.kernels!r}")
-        run, reason = (None, "asked for") if self.kernels == "plain" else self._fused(plan, cores)
-        if run is not None:
+        run = "asked for" if self.kernels == "plain" else self._fused(program, cores)
+        if not isinstance(run, str):
             self._say("fused kernels")
-        elif self.kernels == "fused":
-            raise BackendUnavailable(f"kernels='fused': {reason}; kernels='plain' runs it by array operations")
-        else:
-            self._say(f"plain: {reason}")
-        return run
-
-    def _fused(self, plan: Plan, cores: Cores) -> tuple[Any, str]:
-        try:
-            fused = import_module(FUSED_MODULE)
-        except ModuleNotFoundError as error:
-            if error.name != FUSED_MODULE:
-                raise
-            return None, "the fused kernels are not installed"
-        return fused.fused_run(plan, cores), "the fused kernels do not know this program"
-
-    def program_run(self, program: Program, cores: Cores) -> Any:
-        """Run a program by array operations: what has no plan, and plans that the fused kernels do not know."""
-        if not self.path.startswith("plain"):
-            self._say("plain: a program without a plan")
+            return run
+        if self.kernels == "fused":
+            raise BackendUnavailable(f"kernels='fused': {run}; kernels='plain' runs it by array operations")
+        self._say(f"plain: {run}")
         return rotating_run(program, cores)
+
+    def _fused(self, program: Program, cores: Cores) -> Any:
+        """Return a run of the fused kernels, or a sentence that says why there is none."""
+        try:
+            fused, launch = import_module(f"{_HERE}.fused"), import_module(f"{_HERE}.launch")
+        except ModuleNotFoundError as error:
+            if error.name not in (f"{_HERE}.fused", f"{_HERE}.launch"):
+                raise
+            return "the fused kernels are not installed"
+        scattered = [name for name, core in cores.items() if not core.flags.c_contiguous]
+        if scattered:
+            return f"core {scattered[0]} is not C-contiguous, and kernels read memory as it lies"
+        device = int(self._cupy.cuda.runtime.getDevice())
+        if device not in self._launchers:
+            self._launchers[device] = launch.CupyLauncher()
+        return fused.fused_run(program, cores, self._launchers[device])
 
     def _say(self, path: str) -> None:
         if path != self.path:

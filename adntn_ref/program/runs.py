@@ -67,8 +67,8 @@ def run_of(program: Program | Frames, cores: Cores) -> Run:
     backend = backend_of(arrays[0])
     of_plan, of_program = getattr(backend, "plan_run", None), getattr(backend, "program_run", StepsRun)
     plan = plan_of(program) if of_plan is not None else None
-    run: Run | None = None if plan is None else of_plan(plan, cores)  # type: ignore[misc]
-    return of_program(program, cores) if run is None else run
+    run: Run = of_program(program, cores) if plan is None else of_plan(plan, cores)  # type: ignore[misc]
+    return run
 
 
 @dataclass
