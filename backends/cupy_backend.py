@@ -117,7 +117,7 @@ class CupyBackend:
         ------
         ArrayError
         """
-        where, current = int(x.device.id), int(self._cupy.cuda.runtime.getDevice())
+        where, current = int(x.data.device_id), int(self._cupy.cuda.runtime.getDevice())
         if where != current:
             raise ArrayError(
                 f"{what} is on CUDA device {where}, the current one is {current}; run inside"

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 import adntn_ref as ar
+from adntn_ref.ad import arrays, tape
 from adntn_ref.backend import get_backend
 from adntn_ref.backends import cupy_backend
 from adntn_ref.backends.cupy_backend import CupyBackend
+from adntn_ref.cli import main
 from adntn_ref.errors import ArrayError, BackendUnavailable, SpecError
 from adntn_ref.program.runs import StepsRun, run_of
 
@@ -107,7 +109,7 @@ def test_a_broken_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_another_device() -> None:
-    x = SimpleNamespace(device=SimpleNamespace(id=1))
+    x = SimpleNamespace(data=SimpleNamespace(device_id=1))
     with_cupy(device=1).require(x, "core a")
     with pytest.raises(ArrayError, match=r"core a is on CUDA device 1, the current one is 0; run inside `with cupy"):
         with_cupy(device=0).require(x, "core a")
@@ -242,3 +244,53 @@ def test_cupy_has_every_function_that_is_called(no_device: Any) -> None:
             found = getattr(found, part)
         assert callable(found), name
     assert callable(pytest.importorskip("cupyx.scipy.special").erf)
+
+
+def test_arrays_that_only_have_a_shape(no_device: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CuPy makes arrays over memory that is not there, as long as nothing is computed: enough to ask what they are.
+
+    Where an array stands on the left of a tape variable, the variable must be asked, whichever the operator.
+    """
+    memory = no_device.cuda.UnownedMemory(2**20, 4 * 24, None, 0)
+    x = no_device.ndarray((4, 6), "float32", memptr=no_device.cuda.MemoryPointer(memory, 0))
+    assert arrays.is_array(x)
+    assert arrays.backend_of(x) is get_backend("cupy")
+    assert arrays.dtype_name(x) == "float32"
+    assert not arrays.is_complex(x)
+    assert arrays.namespace(x).matmul is no_device.matmul
+    assert x.reshape(4, -1).T.flags.f_contiguous
+    with pytest.raises(TypeError):
+        np.asarray(x)
+    operators: dict[str, Any] = {
+        "add": lambda a, b: a + b,
+        "subtract": lambda a, b: a - b,
+        "multiply": lambda a, b: a * b,
+        "divide": lambda a, b: a / b,
+        "power": lambda a, b: a**b,
+        "matmul": lambda a, b: a @ b,
+    }
+    for name, operator in operators.items():
+        monkeypatch.setitem(tape.FUNCTIONS, name, lambda a, b, name=name: (name, a, b))
+        v = tape.leaf(x, 1)
+        for first, second in ((x, v), (v, x), (v, v)):
+            found = operator(first, second)
+            assert found[0] == name
+            assert found[1] is first
+            assert found[2] is second
+
+
+def test_moving_there_says_why_not(no_device: Any, capsys: pytest.CaptureFixture[str], tmp_path: Any) -> None:
+    np.savez(tmp_path / "model.npz", w=np.ones((4, 6)))
+    arguments = [
+        "compress",
+        str(tmp_path / "model.npz"),
+        "--layer",
+        "w",
+        "--layers",
+        "1",
+        "-o",
+        str(tmp_path / "o.npz"),
+    ]
+    assert main([*arguments, "--backend", "cupy"]) == 2
+    assert "no CUDA device or driver" in capsys.readouterr().err
+    assert not (tmp_path / "o.npz").exists()
