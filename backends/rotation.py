@@ -10,15 +10,17 @@ a graphics processor is not made.)
 Only the namespace of the arrays is used, so the same lines run, and are tested, on NumPy.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache, partial
 from math import prod
+from typing import Any
 
 from adntn_ref.ad import ops
 from adntn_ref.ad.arrays import Array
 from adntn_ref.program.runs import StepsRun
 from adntn_ref.program.steps import Activate, Cores, Expand, Mix, Pass, Program
-from adntn_ref.program.windows import Block, Window, WrapWindow, window_environments, window_matrix
+from adntn_ref.program.windows import Block, Window, WrapWindow
 
 LARGEST = 16
 """Side of the largest block of several cores: 32 would double the work and save a fifth of the passes."""
@@ -93,25 +95,94 @@ class Rotating:
     def forward(self, cores: Cores, x: Array) -> tuple[Array, list[tuple[Array, Array]]]:
         """Return the next state, and for each turn its matrix and what it was applied to."""
         kept = []
-        for turn in self.turns:
-            matrix = window_matrix(turn, cores, x)
+        for turn, matrix in zip(self.turns, self.matrices(cores), strict=True):
             kept.append((matrix, x))
             x = turn.apply(matrix, x)
         return x, kept
 
     def passes(self, cores: Cores) -> list[Pass]:
         """Return the functions of a state, one a turn, that make the next state and keep nothing."""
-        return [lambda x, turn=turn: turn.run(cores, x) for turn in self.turns]  # type: ignore[misc]
+        pairs = zip(self.turns, self.matrices(cores), strict=True)
+        return [partial(turn.apply, matrix) for turn, matrix in pairs]
 
     def adjoint(self, cores: Cores, kept: list[tuple[Array, Array]], g: Array) -> tuple[Array, Cores]:
         """Return the cotangent of the input and the environments of the cores, shaped like the cores."""
-        found: Cores = {}
-        for turn, (matrix, x) in zip(reversed(self.turns), reversed(kept), strict=True):
+        environments: dict[int, Array] = {}
+        for k in range(len(self.turns) - 1, -1, -1):
+            turn, (matrix, x) = self.turns[k], kept[k]
             if any(block.name is not None for block in turn.blocks):
-                found.update(window_environments(turn, cores, turn.environment(g, ops.conj(x))))
-            back = turn.apply_back(matrix, g) if isinstance(turn, Turn) else turn.apply(ops.conj(matrix).T, g)
-            g = back
+                environments[k] = turn.environment(g, ops.conj(x))
+            g = turn.apply_back(matrix, g) if isinstance(turn, Turn) else turn.apply(ops.conj(matrix).T, g)
+        found: Cores = {}
+        for alike in self.alike:
+            if alike[0] in environments:
+                e = ops.stack([environments[k] for k in alike])
+                found.update(split([self.turns[k] for k in alike], cores, e))
         return g, found
+
+    @cached_property
+    def alike(self) -> tuple[tuple[int, ...], ...]:
+        """The numbers of turns with blocks of the same sizes: their small matrices are made, and split, all at once."""
+        found: dict[Any, list[int]] = {}
+        for k, turn in enumerate(self.turns):
+            kind = tuple((block.name is None, block.outputs, block.inputs) for block in turn.blocks)
+            found.setdefault(kind, []).append(k)
+        return tuple(tuple(numbers) for numbers in found.values())
+
+    def matrices(self, cores: Cores) -> list[Array]:
+        """Return the Kronecker product of every turn's blocks, shape (outputs, inputs)."""
+        made: dict[int, Array] = {}
+        for alike in self.alike:
+            whole = krons(stacked([self.turns[k] for k in alike], cores))
+            made.update({k: whole[i] for i, k in enumerate(alike)})
+        return [made[k] for k in range(len(self.turns))]
+
+
+def stacked(turns: Sequence[Window], cores: Cores) -> list[Array]:
+    """Return for each block of turns alike their matrices, shape (turns, outputs, inputs); unit matrices once."""
+    like, found = next(iter(cores.values())), []
+    for k, block in enumerate(turns[0].blocks):
+        if block.name is None:
+            found.append(ops.reshape(ops.unit_matrix(block.inputs, like), shape=(1, block.outputs, block.inputs)))
+        else:
+            shape = (block.outputs, block.inputs)
+            found.append(ops.stack([cores[turn.blocks[k].name or ""].reshape(shape) for turn in turns]))
+    return found
+
+
+def krons(blocks: Sequence[Array]) -> Array:
+    """Return the Kronecker products of stacked matrices, the first the most significant."""
+    whole = blocks[0]
+    for block in blocks[1:]:
+        (t, n, m), (u, k, l) = whole.shape, block.shape
+        whole = (whole.reshape(t, n, 1, m, 1) * block.reshape(u, 1, k, 1, l)).reshape(max(t, u), n * k, m * l)
+    return whole
+
+
+def split(turns: Sequence[Window], cores: Cores, environments: Array) -> Cores:
+    """Split the stacked environments of turns alike, shape (turns, outputs, inputs), among their cores.
+
+    With K = B (x) A (x) C, ``dA[a, c] = sum E[(b, a, s), (b', c, s')] conj(B[b, b'] C[s, s'])``.
+    """
+    found: Cores = {}
+    blocks, t = [ops.conj(block) for block in stacked(turns, cores)], len(turns)
+    for k, block in enumerate(turns[0].blocks):
+        if block.name is None:
+            continue
+        e, rows, columns = environments, block.outputs, block.inputs
+        if k > 0:
+            before = krons(blocks[:k])
+            u, n, m = before.shape
+            e = e.reshape(t, n, -1, m, e.shape[2] // m) * before.reshape(u, n, 1, m, 1)
+            e = e.sum(axis=(1, 3))
+        if k + 1 < len(blocks):
+            after = krons(blocks[k + 1 :])
+            u, n, m = after.shape
+            e = (e.reshape(t, rows, n, columns, m) * after.reshape(u, 1, n, 1, m)).sum(axis=(2, 4))
+        for i, turn in enumerate(turns):
+            name = turn.blocks[k].name or ""
+            found[name] = e[i].reshape(cores[name].shape)
+    return found
 
 
 def turns_of(step: Mix | Expand) -> tuple[Window, ...]:
