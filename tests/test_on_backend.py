@@ -165,7 +165,7 @@ def test_indices(backend: Any, index: Any) -> None:
     agree(ar.grad(f)(there, i), ar.grad(f)(x, index), 1e-14)
 
 
-@pytest.mark.parametrize("stride", [(2, 2), (1, 2), None])
+@pytest.mark.parametrize("stride", [(2, 2), (1, 2), (3, 1), (1, 1), None])
 def test_pooling(backend: Any, stride: Any) -> None:
     """Windows that overlap too, where several cotangents go to one pixel."""
     x = np.random.default_rng(0).standard_normal((2, 3, 6, 7))
