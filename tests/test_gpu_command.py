@@ -37,6 +37,9 @@ class StrictProbe:
         step()
         return before != strict.COUNTS
 
+    def release(self) -> None:
+        pass
+
     def peak_bytes(self, step: Any) -> int:
         tracemalloc.start()
         try:
@@ -324,3 +327,14 @@ def test_the_probe_counts_memory() -> None:
     assert hook.peak == 1536
     assert hook.held == 1280
     assert probe.peak_bytes(lambda: None) == 0
+
+
+def test_the_hook_is_one_of_cupys() -> None:
+    cupy = pytest.importorskip("cupy", reason="cupy is not installed")
+    hook = _peak_hook(cupy)
+    with hook:
+        hook.malloc_postprocess(device_id=0, size=10, mem_size=512, mem_ptr=1, pmem_id=5)
+    assert hook.peak == 512
+    assert isinstance(hook, cupy.cuda.MemoryHook)
+    for name in ("Event", "get_elapsed_time"):
+        assert hasattr(cupy.cuda, name)

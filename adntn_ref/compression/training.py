@@ -245,7 +245,7 @@ def _read(state: _State, packing: Packing, label: str) -> None:
 
 def _numbers(values: list[Any]) -> list[float]:
     """Return numbers as floats; those on a device come in one transfer."""
-    if len(values) < 2 or backend_of(values[0]).on_host:
+    if len(values) < 2 or any(backend_of(value).on_host for value in values):
         return [number(value) for value in values]
     stacked = namespace(values[0]).stack(values)
     return [float(value) for value in backend_of(stacked).to_host(stacked)]

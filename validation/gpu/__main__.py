@@ -93,7 +93,7 @@ def _measure(probe: Probe, options: argparse.Namespace, say: Any) -> tuple[Limit
     rows = []
     for row in benchmark(probe, limits, tuple(options.modes or (QUICK_MODES if options.quick else MODES)), others):
         rows.append(row)
-        say(f"     measured: Q = {row.modes}, {row.who}")
+        say(f"     Q = {row.modes}, {row.who}: {row.note or f'{1e3 * (row.seconds or 0):.3f} ms'}")
     return limits, rows
 
 

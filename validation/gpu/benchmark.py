@@ -87,6 +87,8 @@ def benchmark(probe: Probe, limits: Limits, modes: tuple[int, ...], others: tupl
                 seconds = time()
             except Exception as error:  # one that fails is told, and the others go on
                 return Row(count, who, None, note=_shortened(error))  # noqa: B023
+            finally:
+                probe.release()
             return Row(count, who, seconds, least / seconds, busy / seconds)  # noqa: B023
 
         for way in ways(probe.backend):

@@ -42,6 +42,10 @@ class Probe(Protocol):
         """Return the most bytes that were allocated at once in a step, beyond those that were before."""
         ...
 
+    def release(self) -> None:
+        """Give back memory that is not in use, so that others on the device find it."""
+        ...
+
 
 class CupyProbe:
     """The current CUDA device, through CuPy; not run on a GPU yet."""
@@ -105,6 +109,10 @@ class CupyProbe:
             self.cupy.cuda.runtime.deviceSynchronize()
         del kept
         return int(hook.peak)
+
+    def release(self) -> None:
+        """Empty CuPy's memory pool."""
+        self.cupy.get_default_memory_pool().free_all_blocks()
 
 
 def _peak_hook(cupy: Any) -> Any:
