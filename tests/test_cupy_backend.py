@@ -4,6 +4,7 @@ CuPy itself is replaced by the few names that are asked here; the last tests tak
 """
 
 import logging
+import shutil
 import sys
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -19,6 +20,7 @@ from adntn_ref.backends.cupy_backend import CupyBackend
 from adntn_ref.cli import main
 from adntn_ref.errors import ArrayError, BackendUnavailable, SpecError
 from adntn_ref.program.runs import StepsRun, run_of
+from adntn_ref.program.schedule import run_adjoint, run_keeping
 
 NET = ar.BrickWall((4, 6), 2)
 CORES = NET.init()
@@ -205,6 +207,24 @@ def test_what_the_kernels_lack_is_not_hidden(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(cupy_backend, "import_module", missing)
     with pytest.raises(ModuleNotFoundError, match="cuda"):
         with_cupy().program_run(NET.program, CORES)
+
+
+@pytest.mark.parametrize("net", [ar.BrickWall((60,), 3), ar.MERA((6, 10), 3)], ids=["tiles", "windows"])
+def test_the_kernels_behind_the_seam(net: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernels' own source, executed on the CPU, reached as a GPU's would be."""
+    launch = pytest.importorskip("adntn_ref.backends.launch", reason="the fused kernels are not in this checkout")
+    shim = pytest.importorskip("shim.launcher", reason="the fused kernels are not in this checkout")
+    if shutil.which("g++") is None:
+        pytest.skip("no compiler")
+    monkeypatch.setattr(launch, "CupyLauncher", shim.ShimLauncher)
+    backend, cores = with_cupy(), net.init(0, "float32")
+    found = []
+    for run in (backend.program_run(net.program, cores), StepsRun(net.program, cores)):
+        state, saved = run_keeping(run, "keep")
+        found.append({"state": state, **run_adjoint(run, saved, np.ones_like(state))})
+    assert backend.path == "fused kernels"
+    for name, expected in found[1].items():
+        np.testing.assert_allclose(found[0][name], expected, rtol=1e-4, atol=1e-4)
 
 
 # The real CuPy, without a device
