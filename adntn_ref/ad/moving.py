@@ -99,14 +99,15 @@ def require_together(arrays: Iterable[tuple[str, Array]]) -> None:
         Naming the first that differs.
     """
     kind: type | None = None
-    first, backend = "", get_backend("numpy")
+    first, backend, require = "", get_backend("numpy"), None
     for name, x in arrays:
         if kind is None:
             kind, first, backend = type(x), name, backend_of(x)
+            require = getattr(backend, "require", None)
         if type(x) is not kind and backend_of(x) is not backend:
             raise ArrayError(
                 f"{name} is an array of the backend {backend_of(x).name}, {first} of {backend.name}; nothing is moved"
                 f' silently: ar.to_backend(..., "{backend.name}") moves a tree'
             )
-        if (require := getattr(backend, "require", None)) is not None:
+        if require is not None:
             require(x, name)
