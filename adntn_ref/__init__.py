@@ -56,7 +56,9 @@ from adntn_ref.networks import (
     at_most,
     from_spec,
 )
+from adntn_ref.networks.layer import LayerCost, layer_cost
 from adntn_ref.nn import data
+from adntn_ref.nn.cached import CachedWeights
 from adntn_ref.nn.layers import Activation, AvgPool, Conv2d, Flatten, Linear, MaxPool
 from adntn_ref.nn.models import Generated, Sequential, accuracy, fc2, lenet5
 from adntn_ref.program.cost import Cost
@@ -72,6 +74,7 @@ __all__ = [
     "AdntnError",
     "AvgPool",
     "BrickWall",
+    "CachedWeights",
     "Compressed",
     "CompressedFile",
     "Conv2d",
@@ -82,6 +85,7 @@ __all__ = [
     "FitResult",
     "Flatten",
     "Generated",
+    "LayerCost",
     "Linear",
     "LowRank",
     "MaxPool",
@@ -115,6 +119,7 @@ __all__ = [
     "hvp",
     "jacobian",
     "jvp",
+    "layer_cost",
     "layer_statistics",
     "lenet5",
     "load_compressed",

@@ -89,3 +89,9 @@ class NothingSelected(AdntnError, LookupError):
 
 class CandidateError(AdntnError, RuntimeError):
     """An implementation to be verified that cannot be started, or lacks the functions or files asked for."""
+
+
+class DisagreementError(AdntnError, ArithmeticError):
+    """A benchmark's candidate that computes something else than the package; it is not timed."""
+
+    exit_code = 1

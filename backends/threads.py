@@ -14,11 +14,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-THREADS_VARIABLE = "ADNTN_REF_THREADS"
-BLAS_VARIABLES = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
-LEAST = 2**17
-"""Entries of the smallest array that is worth handing to threads."""
-LARGEST_SCRATCH = 2**18
+from adntn_ref.program.workers import threads_for
+
+LARGEST_SCRATCH = 2**19
 """Entries of the largest scratch array that a thread keeps; larger ones are made anew."""
 
 T = TypeVar("T")
@@ -28,19 +26,9 @@ _pools: dict[int, ThreadPoolExecutor] = {}
 os.register_at_fork(after_in_child=_pools.clear)  # a fork takes no threads along
 
 
-def thread_count() -> int:
-    """Return how many threads run chunks: an environment variable's number, at most the cores at hand."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    for variable in (THREADS_VARIABLE, *BLAS_VARIABLES):
-        text = os.environ.get(variable, "")
-        if text.isdecimal() and int(text) > 0:
-            return min(int(text), cores)
-    return cores
-
-
 def spread(task: Callable[[T], R], chunks: Sequence[T], entries: int) -> list[R]:
     """Return ``[task(chunk) for chunk in chunks]``, on several threads where the array has many entries."""
-    threads = 1 if entries < LEAST or len(chunks) < 2 else min(thread_count(), len(chunks))
+    threads = threads_for(entries, len(chunks))
     if threads < 2:
         return [task(chunk) for chunk in chunks]
     if threads not in _pools:

@@ -140,10 +140,46 @@ def test_cost(capsys: pytest.CaptureFixture[str]) -> None:
     more = ["--activation", "tanh", "--boundary", "trainable", "--layout", "interleaved", "--dtype", "float64"]
     assert main(["cost", "--shape", "8", "6", "--layers", "2", "--row-modes", "2,4", *more, "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
+    assert all(step["state_bytes"] == 8 * 64 and "kept_bytes" in step for step in facts["steps"])
     net = ar.from_spec(facts["spec"])
     assert net.row_modes == (2, 4)
     assert facts["flops_forward"] == net.cost("float64").flops_forward
     assert facts["compression_ratio"] == net.compression_ratio
+
+
+def test_cost_of_a_layer(capsys: pytest.CaptureFixture[str]) -> None:
+    network = ["cost", "--shape", "64", "32", "--network", "mpo", "--chi", "3", "--dtype", "float64"]
+    assert main([*network, "--batch", "10", "--uses", "7", "--json"]) == 0
+    layer = json.loads(capsys.readouterr().out)["layer"]
+    expected = ar.layer_cost(ar.MPO((64, 32), 3), 10, "float64", uses=7)
+    assert layer == json.loads(json.dumps(expected.to_dict()))
+    assert main([*network, "--json"]) == 0
+    assert "layer" not in json.loads(capsys.readouterr().out)
+    assert main(network) == 0
+    assert "slower than a dense one: --batch B says by how much" in capsys.readouterr().out
+    assert main([*network, "--batch", "10", "--schedule", "auto"]) == 0
+    shown = capsys.readouterr().out
+    one = ar.layer_cost(ar.MPO((64, 32), 3), 10, "float64")
+    for sentence in one.words:
+        assert sentence in shown
+    assert "1 product of 10 inputs with a 64 x 32 weight, float64" in shown
+    assert f"{one['sites'].flops:,}" in shown
+    assert "site by site" in shown
+    assert "slower than the dense layer" in shown
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--batch", "0"], "batch must be an integer >= 1"),
+        (["--batch", "4", "--uses", "0"], "uses must be an integer >= 1"),
+        (["--uses", "4"], "--uses goes with --batch"),
+        (["--batch", "4", "--dtype", "complex64", "--activation", "identity"], "layers are of float32 or float64"),
+    ],
+)
+def test_bad_layers(more: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cost", "--shape", "8", "8", "--layers", "2", *more]) == 2
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", COMMANDS)

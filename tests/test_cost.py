@@ -16,7 +16,7 @@ from adntn_ref.program.runs import StepsRun, run_of
 from adntn_ref.program.schedule import run_adjoint, run_keeping
 from adntn_ref.program.steps import Activate, Mix
 from adntn_ref.program.windows import Window
-from adntn_ref.validation.strategies import brickwalls, trees, walls_and_mpos
+from adntn_ref.validation.strategies import brickwalls, node_trees, shallow, trees, walls_and_mpos
 
 
 class Counted(np.ndarray):
@@ -66,6 +66,8 @@ def test_operations_as_they_are_done(net: Any, fused: bool, schedule: str) -> No
     with pytest.MonkeyPatch.context() as patch:
         plain = numpy_runner.scratch
         patch.setattr(numpy_runner, "scratch", lambda slot, n, dtype: plain(slot, n, dtype).view(Counted))
+        fresh = numpy_runner.pool.empty
+        patch.setattr(numpy_runner.pool, "empty", lambda n, dtype: fresh(n, dtype).view(Counted))
         unit = ops.unit_matrix
         patch.setattr(ops, "unit_matrix", lambda length, like: unit(length, like).view(Counted))
         assert count(ahead) == cost.flops_forward
@@ -143,3 +145,27 @@ def test_windows_take_part_in_the_count() -> None:
     assert step.flops() == (2 * (4 + 16) * 64 + 256, 4 * (4 + 16) * 64 + 2 * 2 * 256)
     assert all(isinstance(window, Window) for window in step.windows)
     assert Activate("sigma", (2, 2), ar.ad.activations.get_activation("relu")).core_names == ()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "complex128"])
+@given(net=st.one_of(brickwalls(("identity",)), trees(("identity",)), node_trees(("identity",)), shallow()))
+def test_every_network_schedule_and_dtype(net: Any, dtype: str) -> None:
+    """Whole numbers, sizes in proportion to the dtype's, a state for every step; no schedule does less than keep."""
+    item = np.dtype(dtype).itemsize
+    keep = net.cost(dtype)
+    for schedule in ("keep", "recompute", "checkpoints:1") if hasattr(net, "program") else ("keep",):
+        cost = net.cost(dtype, schedule)
+        assert (cost.dtype, cost.schedule) == (dtype, schedule)
+        assert cost.flops_forward == keep.flops_forward
+        assert cost.flops_backward >= keep.flops_backward
+        facts = json.loads(json.dumps(cost.to_dict()))
+        for entry in (facts, *facts["steps"]):
+            for name, value in entry.items():
+                if "bytes" in name:
+                    assert type(value) is int
+                    assert value % item == 0, name
+        assert all(step.state_bytes > 0 for step in cost.steps)
+        made = net.weights if len(net.core_shapes) > 1 else 0  # a chain of one core is a view of it
+        assert cost.peak_bytes_forward >= item * made
+        assert cost.peak_bytes_backward >= item * (made + net.weights)
+        assert cost.largest_state_bytes == max(step.state_bytes for step in cost.steps)

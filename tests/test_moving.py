@@ -13,7 +13,7 @@ from adntn_ref.ad.trees import leaves
 from adntn_ref.backend import BACKEND_VARIABLE, get_backend
 from adntn_ref.cli import main
 from adntn_ref.errors import ArrayError, BackendUnavailable, DeviceMemoryError, MemoryLimitError, TapeError
-from adntn_ref.networks.base import peaks
+from adntn_ref.networks.fitting import peaks
 
 NET = ar.BrickWall((4, 6), 2)
 X = np.arange(3.0)

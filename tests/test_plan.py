@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import adntn_ref as ar
-from adntn_ref.backends import numpy_runner, threads
+from adntn_ref.backends import numpy_runner, numpy_windows
 from adntn_ref.program import plan as plans
+from adntn_ref.program import workers
 from adntn_ref.program.plan import plan_of
 from adntn_ref.program.runs import StepsRun, run_of
 from adntn_ref.program.schedule import run_adjoint, run_keeping
@@ -83,11 +84,12 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch, chunk: int = 16, leading: int 
     plan_of.cache_clear()
     monkeypatch.setattr(plans, "CHUNK", chunk)
     monkeypatch.setattr(plans, "LEADING", leading)
-    monkeypatch.setattr(numpy_runner, "COLUMNS", 4)
-    monkeypatch.setattr(numpy_runner, "ROWS", 4)
-    monkeypatch.setattr(threads, "LEAST", 1)
-    monkeypatch.setenv(threads.THREADS_VARIABLE, "2")
-    monkeypatch.setattr(threads.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    monkeypatch.setattr(numpy_runner, "CHUNK", chunk)
+    monkeypatch.setattr(numpy_windows, "COLUMNS", 4)
+    monkeypatch.setattr(numpy_windows, "LONGEST", 32)
+    monkeypatch.setattr(workers, "LEAST", 1)
+    monkeypatch.setenv(workers.THREADS_VARIABLE, "2")
+    monkeypatch.setattr(workers.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
 
 
 @pytest.fixture
@@ -151,10 +153,10 @@ def compare(net: ar.BrickWall, params: dict[str, np.ndarray]) -> None:
 def test_the_number_of_threads_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     net = ar.BrickWall((2**18,), layers=2, activation="tanh")
     params = net.init(0, dtype="float32")
-    monkeypatch.setattr(threads.os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
+    monkeypatch.setattr(workers.os, "sched_getaffinity", lambda _: {0, 1, 2}, raising=False)
     found = []
     for count in ("1", "2", "3"):
-        monkeypatch.setenv(threads.THREADS_VARIABLE, count)
+        monkeypatch.setenv(workers.THREADS_VARIABLE, count)
         weight, pullback = net.vjp(params)
         found.append((weight, pullback(weight)))
     for weight, gradient in found[1:]:
@@ -164,14 +166,14 @@ def test_the_number_of_threads_changes_no_bit(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize(("said", "expected"), [("", 4), ("2", 2), ("9", 4), ("0", 4), ("x", 4)])
 def test_how_many_threads(said: str, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable in threads.BLAS_VARIABLES:
+    for variable in workers.BLAS_VARIABLES:
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr(threads.os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
-    monkeypatch.setenv(threads.THREADS_VARIABLE, said)
-    assert threads.thread_count() == expected
-    monkeypatch.delenv(threads.THREADS_VARIABLE)
+    monkeypatch.setattr(workers.os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
+    monkeypatch.setenv(workers.THREADS_VARIABLE, said)
+    assert workers.thread_count() == expected
+    monkeypatch.delenv(workers.THREADS_VARIABLE)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    assert threads.thread_count() == 1
+    assert workers.thread_count() == 1
 
 
 @given(brickwalls())

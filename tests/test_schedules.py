@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 
 import adntn_ref as ar
 from adntn_ref import ad
-from adntn_ref.backends import threads
+from adntn_ref.backends import pool, threads
 from adntn_ref.errors import MemoryLimitError, SpecError
+from adntn_ref.program import workers
+from adntn_ref.program.ghost import GhostRun
 from adntn_ref.program.runs import StepsRun
 from adntn_ref.program.schedule import run_adjoint, run_keeping, slots_of, split
 from adntn_ref.validation.strategies import brickwalls, parameters, trees
@@ -140,6 +142,18 @@ def test_what_is_run_and_held(count: int, slots: int) -> None:
     assert run.runs["again"] == 2 * count
 
 
+@pytest.mark.parametrize("schedule", ["recompute", "checkpoints:3000"])
+def test_more_segments_than_python_has_room_for_calls(schedule: str) -> None:
+    run: Any = Watched(3000)
+    saved = run_keeping(run, schedule)[1]
+    assert run_adjoint(run, saved, 3000) == {}
+    assert run.runs == {"forward": 3000, "again": 3000}
+    deep = ar.BrickWall((4,), layers=1200)
+    assert deep.cost("float64", schedule).peak_bytes_backward > 0
+    params = deep.init(start="near_identity")
+    assert np.array_equal(*(gradient(deep, params, name)[0]["layer0.brick0"] for name in (schedule, "keep")))
+
+
 @pytest.mark.parametrize(
     "bad", ["store", "checkpoints", "checkpoints:-1", "checkpoints:x", "checkpoints:1.5", "", None, 3]
 )
@@ -156,7 +170,7 @@ def test_unknown_schedules(bad: Any) -> None:
 @pytest.mark.parametrize("net", [ar.BrickWall((2**18,), layers=12), ar.MERA((2**12,), chi=4)], ids=["wall", "mera"])
 def test_auto_takes_the_fastest_that_fits(net: Any) -> None:
     def peak(schedule: str) -> int:
-        return net.cost("float64", schedule).peak_bytes_backward + 2 * 8 * net.parameter_count
+        return net.cost("float64", schedule).peak_bytes_backward + 8 * net.parameter_count
 
     assert net.choose_schedule("float64") == "keep"
     assert net.choose_schedule("float64", memory_limit=peak("keep")) == "keep"
@@ -176,9 +190,13 @@ def test_auto_takes_the_fastest_that_fits(net: Any) -> None:
 def test_a_limit_on_the_environment_is_kept_to(monkeypatch: pytest.MonkeyPatch) -> None:
     net = ar.MERA((2**10,), chi=4)
     params, taken = net.init(), []
-    monkeypatch.setattr(
-        "adntn_ref.networks.programmed.run_keeping", lambda run, s: taken.append(s) or run_keeping(run, s)
-    )
+
+    def watched(run: Any, schedule: str) -> Any:
+        if not isinstance(run, GhostRun):
+            taken.append(schedule)
+        return run_keeping(run, schedule)
+
+    monkeypatch.setattr("adntn_ref.networks.programmed.run_keeping", watched)
     net.vjp(params)
     monkeypatch.setenv("ADNTN_REF_MEMORY_LIMIT", str(net.cost("float64", "keep").peak_bytes_backward))
     net.vjp(params)
@@ -190,6 +208,7 @@ def held(run: Any) -> int:
     """Bytes at the worst moment, with the scratch memory of the threads made anew."""
     run()
     threads.release()
+    pool.release()
     tracemalloc.start()
     run()
     found = tracemalloc.get_traced_memory()[1]
@@ -201,6 +220,8 @@ BIG: list[Any] = [
     ar.BrickWall((2**18,), layers=4),
     ar.BrickWall((2**18,), layers=3, activation="tanh"),
     ar.BrickWall((2**18,), layers=3, activation_every="column"),
+    ar.BrickWall((2**16,), layers=3, activation="sigmoid"),
+    ar.BrickWall((2**16,), layers=3, activation="gelu"),
     ar.BrickWall((2**17,), layers=3, boundary="trainable", activation="identity"),
     ar.TTN((2**16,), chi=4),
     ar.ATTN((2**16,), chi=4),
@@ -213,14 +234,14 @@ BIG: list[Any] = [
 @pytest.mark.parametrize("schedule", ["keep", "recompute", "checkpoints:1"])
 @pytest.mark.parametrize("net", BIG, ids=repr)
 def test_memory_as_it_is_held(net: Any, schedule: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(threads.THREADS_VARIABLE, "1")
+    monkeypatch.setenv(workers.THREADS_VARIABLE, "1")
     params, cost = net.init(), net.cost("float64", schedule)
 
     def both() -> None:
         weight, pullback = net.vjp(params, schedule=schedule)
         pullback(weight.copy())
 
-    assert 0.9 < held(both) / cost.peak_bytes_backward < 1.1
+    assert abs(held(both) / cost.peak_bytes_backward - 1) < (0.06 if isinstance(net, ar.BrickWall) else 0.1)
 
 
 def test_a_periodic_pair_holds_a_third_state() -> None:
@@ -230,9 +251,10 @@ def test_a_periodic_pair_holds_a_third_state() -> None:
 
 @pytest.mark.parametrize("net", BIG, ids=repr)
 def test_memory_of_generating(net: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(threads.THREADS_VARIABLE, "1")
+    monkeypatch.setenv(workers.THREADS_VARIABLE, "1")
     params = net.init()
-    assert 0.9 < held(lambda: net.generate(params)) / net.cost("float64").peak_bytes_forward < 1.1
+    ratio = held(lambda: net.generate(params)) / net.cost("float64").peak_bytes_forward
+    assert abs(ratio - 1) < (0.06 if isinstance(net, ar.BrickWall) else 0.1)
 
 
 def test_a_cotangent_that_is_recorded_goes_step_by_step() -> None:
@@ -249,3 +271,62 @@ def test_a_cotangent_that_is_recorded_goes_step_by_step() -> None:
     for name in params:
         assert np.abs(change[name] - expected[name]).max() <= 1e-13
     assert StepsRun(net.program, params).count == 2
+
+
+LAID_OUT: list[Any] = [
+    ar.TTN((250, 250), chi=4, layout="interleaved"),
+    ar.MERA((250, 250), chi=4, layout="axes"),
+    ar.TTN((250, 250), chi=4, layout="interleaved", activation_site="node"),
+    ar.TTN((2**14,), chi=16, activation_site="node"),
+    ar.TTN((2**14,), chi=2, activation_site="node", activation="gelu"),
+]
+
+
+@pytest.mark.parametrize("schedule", ["keep", "recompute", "checkpoints:1"])
+@pytest.mark.parametrize("net", LAID_OUT, ids=repr)
+def test_memory_with_layouts_and_at_nodes(net: Any, schedule: str) -> None:
+    """Copies for the order of the modes and the padding count, and so do the gradients of large cores."""
+    params, cost = net.init(), net.cost("float64", schedule)
+
+    def both() -> None:
+        weight, pullback = net.vjp(params, schedule=schedule)
+        pullback(weight.copy())
+
+    assert 0.97 < held(both) / cost.peak_bytes_backward < 1.05
+    assert 0.97 < held(lambda: net.generate(params)) / cost.peak_bytes_forward < 1.05
+
+
+SIDE = (256, 256)
+PADDED = (250, 250)
+LOW = ar.LowRank(SIDE, 8)
+TAPED: list[Any] = [
+    LOW,
+    ar.LowRank(SIDE, 200),
+    ar.TensorTrain(SIDE, 16),
+    ar.TensorTrain(PADDED, 8),
+    ar.TensorTrain(PADDED, 8, layout="interleaved"),
+    ar.TensorTrain(PADDED, 8, layout="axes"),
+    ar.MPO(SIDE, 8),
+    ar.MPO(PADDED, 16),
+    ar.CP(SIDE, 8),
+    ar.CP(PADDED, 8, layout="interleaved"),
+    ar.Tucker(SIDE, 2),
+    ar.Tucker(PADDED, 8, modes=(16, 16, 16, 16)),
+    ar.Sum(LOW, ar.MPO(SIDE, 8), ar.TTN(SIDE, chi=4)),
+    ar.Split(SIDE, 4, lambda chunk: ar.TensorTrain(chunk, 8)),
+    ar.Stack({"a": (256, 128), "b": (128, 256)}, LOW),
+    ar.Delta(np.cos(np.arange(2.0**16)).reshape(SIDE), ar.Sum(LOW, LOW), 2.0),
+]
+
+
+@pytest.mark.parametrize("net", TAPED, ids=lambda net: f"{type(net).__name__}-{net.placement.shape}")
+def test_memory_on_the_tape(net: Any) -> None:
+    params, cost = net.init(), net.cost("float64")
+
+    def both() -> None:
+        weight, pullback = net.vjp(params)
+        copy = {k: v.copy() for k, v in weight.items()} if isinstance(weight, dict) else weight.copy()
+        pullback(copy)
+
+    assert 0.97 < held(both) / cost.peak_bytes_backward < 1.1
+    assert 0.97 < held(lambda: net.generate(params)) / cost.peak_bytes_forward < 1.05

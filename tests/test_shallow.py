@@ -175,7 +175,8 @@ def test_cost(net: ar.Network) -> None:
     assert (cost.parameters, cost.weights) == (net.parameter_count, net.weights)
     for kind in ("flops_forward", "flops_backward", "bytes_forward", "bytes_backward"):
         assert getattr(cost, kind) == sum(getattr(step, kind) for step in cost.steps)
-    assert cost.flops_backward == 2 * cost.flops_forward
+    if not isinstance(net, ar.CP):  # its products of factors take sums backward: see test_layer_cost
+        assert cost.flops_backward == 2 * cost.flops_forward
     assert cost.largest_state_bytes == max(step.state_bytes for step in cost.steps) >= 8 * net.weights
     assert cost.peak_bytes_forward <= cost.peak_bytes_backward
     assert net.cost("complex64").flops_forward == 4 * cost.flops_forward

@@ -27,14 +27,14 @@ def namespace(x: Array) -> Any:
     """
     if isinstance(x, (np.ndarray, np.generic, float, int, complex)):
         return np
-    return autoray.get_namespace(autoray.infer_backend(x))
+    return getattr(x, "array_library", None) or autoray.get_namespace(autoray.infer_backend(x))
 
 
 def backend_of(x: Array) -> Backend:
     """Return the backend that holds the raw array ``x``."""
     if isinstance(x, (np.ndarray, np.generic, float, int, complex)):
         return get_backend("numpy")
-    return get_backend(autoray.infer_backend(x))
+    return getattr(x, "array_library", None) or get_backend(autoray.infer_backend(x))
 
 
 def number(x: Array) -> float:

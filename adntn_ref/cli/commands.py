@@ -13,6 +13,8 @@ from adntn_ref.compression.h5file import open_tensors
 from adntn_ref.compression.method import STEPS
 from adntn_ref.compression.tensorfile import suffix_of, write_tensors
 from adntn_ref.compression.weights import compress_file
+from adntn_ref.errors import SpecError
+from adntn_ref.networks.layer import LayerCost, layer_cost
 from adntn_ref.program.cost import ITEM_BYTES
 
 Made = tuple[argparse.ArgumentParser, Any]
@@ -125,15 +127,27 @@ def run_expand(options: argparse.Namespace, output: Output) -> int:
     return 0
 
 
+WAYS = {
+    "dense": "dense",
+    "generate": "generated at every product",
+    "cached": "generated once",
+    "sites": "site by site",
+}
+"""The ways of a layer cost, as the table calls them."""
+
+
 def add_cost(subparsers: Any) -> Made:
     """Describe ``cost``."""
     parser = subparsers.add_parser(
         "cost",
         help="count what a network costs, before anything runs",
         description="Count parameters, operations, bytes moved and bytes held, forward and backward, step by step.",
-        epilog="example:\n  adntn-ref cost --shape 4096 4096 --layers 1",
+        epilog="examples:\n  adntn-ref cost --shape 4096 4096 --layers 1\n"
+        "  adntn-ref cost --shape 1024 1024 --network mpo --chi 4 --batch 64 --uses 100",
     )
     parser.add_argument("--shape", type=int, nargs="+", required=True, metavar="N", help="shape of the weight")
+    parser.add_argument("--batch", type=int, metavar="B", help="inputs a product: compare the layer with a dense one")
+    parser.add_argument("--uses", type=int, metavar="N", help="with --batch: products between two updates (default 1)")
     parser.add_argument("--dtype", default="float32", metavar="NAME", help=f"{', '.join(ITEM_BYTES)} (default float32)")
     parser.add_argument(
         "--schedule",
@@ -147,15 +161,19 @@ def add_cost(subparsers: Any) -> Made:
 
 def run_cost(options: argparse.Namespace, output: Output) -> int:
     """Run ``cost``."""
+    if options.uses is not None and options.batch is None:
+        raise SpecError("--uses goes with --batch")
     network = network_for(options, tuple(options.shape))
     network.cost(options.dtype)  # a dtype that is not known is named before memory is spoken of
-    chosen = options.schedule
-    cost = network.cost(options.dtype, network.choose_schedule(options.dtype) if chosen == "auto" else chosen)
+    chosen = network.choose_schedule(options.dtype) if options.schedule == "auto" else options.schedule
+    cost = network.cost(options.dtype, chosen)
+    uses = 1 if options.uses is None else options.uses
+    layer = None if options.batch is None else layer_cost(network, options.batch, options.dtype, uses, chosen)
     rows = [
         [
             step.step,
             *(count(n) for n in (step.flops_forward, step.flops_backward)),
-            *(size(n) for n in (step.bytes_forward, step.bytes_backward, step.state_bytes)),
+            *(size(n) for n in (step.bytes_forward, step.bytes_backward, step.state_bytes, step.kept_bytes)),
         ]
         for step in cost.steps
     ]
@@ -165,16 +183,46 @@ def run_cost(options: argparse.Namespace, output: Output) -> int:
             *(count(n) for n in (cost.flops_forward, cost.flops_backward)),
             *(size(n) for n in (cost.bytes_forward, cost.bytes_backward)),
             "",
+            size(sum(step.kept_bytes for step in cost.steps)),
         ]
     )
-    columns = ("step", "flops forward", "backward", "moved forward", "backward", "state")
+    columns = ("step", "flops forward", "backward", "moved forward", "backward", "state", "kept")
     output.table(f"{options.network} for {tuple(options.shape)}, {cost.dtype}", columns, rows)
     ratio = network.compression_ratio
     output.line(f"{count(cost.weights)} weights from {count(cost.parameters)} parameters: ratio {ratio:,.1f}")
     peaks = f"{size(cost.peak_bytes_forward)} forward, {size(cost.peak_bytes_backward)} forward and backward"
     output.line(f"memory at the worst moment: {peaks} (schedule {cost.schedule})")
-    output.result({"spec": network.to_spec(), "compression_ratio": ratio, **cost.to_dict()})
+    facts = {"spec": network.to_spec(), "compression_ratio": ratio, **cost.to_dict()}
+    if layer is None:
+        output.line("A layer that generates its weight is slower than a dense one: --batch B says by how much.")
+    else:
+        show_layer(layer, output)
+        facts["layer"] = layer.to_dict()
+    output.result(facts)
     return 0
+
+
+def show_layer(layer: LayerCost, output: Output) -> None:
+    """Print a layer's ways beside the dense one, and the verdict."""
+    dense = layer["dense"]
+    rows = [
+        [
+            WAYS[way.way],
+            count(way.flops),
+            f"{way.flops / dense.flops:,.3g}",
+            *(size(n) for n in (way.bytes_moved, way.peak_bytes)),
+            count(way.training_flops),
+            f"{way.training_flops / dense.training_flops:,.3g}",
+            size(way.training_peak_bytes),
+        ]
+        for way in layer.ways
+    ]
+    products = "1 product" if layer.uses == 1 else f"{count(layer.uses)} products"
+    title = f"{products} of {count(layer.batch)} inputs with a {layer.rows} x {layer.columns} weight, {layer.dtype}"
+    columns = ("way", "flops", "/ dense", "moved", "peak", "flops, backward too", "/ dense", "peak")
+    output.table(title, columns, rows)
+    for sentence in layer.words:
+        output.line(sentence)
 
 
 def add_info(subparsers: Any) -> Made:

@@ -21,6 +21,7 @@ from adntn_ref.compression.fit import both
 from adntn_ref.compression.progress import Progress, no_progress
 from adntn_ref.compression.training import Callback, History, Training, minimise
 from adntn_ref.errors import ArrayError, SpecError
+from adntn_ref.nn.cached import CachedWeights
 from adntn_ref.nn.data import Part, Split
 from adntn_ref.nn.models import Generated, Model, Params, Sequential, accuracy, select
 
@@ -98,6 +99,7 @@ def train(
     dense = model.model if isinstance(model, Generated) else model
     per_epoch = -(-len(data.train) // batch_size)
     chosen = rates or Rates()
+    cache = CachedWeights(model)
     plan = Training(
         epochs * per_epoch,
         optimiser=optimiser,
@@ -109,11 +111,11 @@ def train(
     )
     with Progress(progress, plan.steps) if progress else no_progress() as bar:
         result = minimise(
-            task_objective(model, fixed, images, batch_size, seed),
+            task_objective(model, fixed, images, batch_size, seed, cache),
             trained,
             plan,
             rates={name: _rates_of(value, chosen) for name, value in trained.items()},
-            score=lambda tree: 1.0 - accuracy(dense, _merge(model, fixed, tree), validation),
+            score=lambda tree: 1.0 - accuracy(dense, {**fixed, **cache.take(tree)}, validation),
             callback=both(bar, callback),
             checkpoint=checkpoint,
             checkpoint_every=per_epoch,
@@ -143,14 +145,13 @@ def _split(model: Model, params: Params, constant: set[str]) -> tuple[Params, Pa
     return expanded, {name: value for name, value in params.items() if name not in constant}
 
 
-def _merge(model: Model, fixed: Params, trained: Params) -> Params:
-    return {**fixed, **model.expand(trained)}
-
-
 def task_objective(
-    model: Model, fixed: Params, part: Part, batch_size: int, seed: int
+    model: Model, fixed: Params, part: Part, batch_size: int, seed: int, cache: CachedWeights | None = None
 ) -> Callable[[int, Tree], tuple[Any, Tree]]:
-    """Return ``(step, trained parameters) -> (cross entropy of the step's batch, gradients)``."""
+    """Return ``(step, trained parameters) -> (cross entropy of the step's batch, gradients)``.
+
+    The weights of the first step of an epoch, after which the model is evaluated, are put into the cache.
+    """
     dense: Sequential = model.model if isinstance(model, Generated) else model
     per_epoch = -(-len(part) // batch_size)
     order: dict[int, Array] = {}
@@ -163,7 +164,15 @@ def task_objective(
             order[epoch] = move(drawn, backend_of(part.labels))
         chosen = order[epoch][batch * batch_size : (batch + 1) * batch_size]
         images, labels = part.images[chosen], part.labels[chosen]
-        return value_and_grad(lambda p: cross_entropy(dense(_merge(model, fixed, p), images), labels))(trained)  # type: ignore[no-any-return]
+
+        def loss(p: Tree) -> tuple[Any, Tree]:
+            made = model.expand(p)
+            return cross_entropy(dense({**fixed, **made}, images), labels), made if cache and not batch else {}
+
+        (value, made), gradients = value_and_grad(loss, has_aux=True)(trained)
+        if made and cache is not None:
+            cache.put(trained, made)
+        return value, gradients
 
     return objective
 
@@ -175,7 +184,7 @@ def check_inputs(model: Model, params: Params, data: Split) -> None:
         missing = sorted(dense.param_shapes.keys() - params.keys())
         extra = sorted(params.keys() - dense.param_shapes.keys())
         raise SpecError(f"the parameters differ from the model's: missing {missing}, unknown {extra}")
-    dense.check_params(model.expand(params))
+    model.check_params(params)
     for path, value in named_leaves(params):
         require_finite(value, f"parameter {path}")
     for name, part in (("train", data.train), ("validation", data.validation)):

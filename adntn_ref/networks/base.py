@@ -2,9 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import lru_cache
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -14,14 +12,12 @@ from adntn_ref.ad.arrays import COMPLEX, REAL, Array, backend_of, dtype_name, is
 from adntn_ref.ad.moving import choose_backend, move, require_together
 from adntn_ref.ad.tape import Var, is_raw, stop_gradient
 from adntn_ref.ad.transforms import vjp as tape_vjp
-from adntn_ref.backend import Backend
-from adntn_ref.errors import ArrayError, DeviceMemoryError, DTypeError, ParameterError, SpecError
+from adntn_ref.errors import ArrayError, DTypeError, ParameterError, SpecError
+from adntn_ref.networks.fitting import SMALL_BYTES, choose_schedule, peaks
+from adntn_ref.networks.peaks import applied
 from adntn_ref.program import memory
-from adntn_ref.program.cost import ITEM_BYTES, Cost
-from adntn_ref.program.modes import Layout
-
-SMALL_BYTES = 2**26
-"""Networks below this size are run without asking the system how much memory is free."""
+from adntn_ref.program.cost import Cost
+from adntn_ref.program.modes import Layout, matrix_shape
 
 Params = dict[str, Array]
 Pullback = Callable[[Array], Params]
@@ -147,6 +143,10 @@ class Network(ABC):
         """
         dtype = self.check_params(params)
         self.require_memory(dtype, backward=not is_raw(*params.values()), backend=backend_name(params))
+        return self._made(params)
+
+    def _made(self, params: Params) -> Any:
+        """Return the weight, or what a network of several makes, each in C order."""
         return own(self._generate(params))
 
     def vjp(self, params: Params) -> tuple[Array, Pullback]:
@@ -160,13 +160,86 @@ class Network(ABC):
         """
         dtype = self.check_params(params)
         self.require_memory(dtype, backward=True, backend=backend_name(params))
-        weight, pull = tape_vjp(self._generate, params)
+        weight, pull = self._vjp(params, "auto")
 
         def pullback(cotangent: Array) -> Params:
             self._check_cotangent(cotangent, dtype, params)
-            return {name: own(g) for name, g in pull(cotangent)[0].items()}
+            return pull(cotangent)
 
-        return own(weight), pullback
+        return weight, pullback
+
+    def _vjp(self, params: Params, schedule: str) -> tuple[Any, Pullback]:
+        """Return the weight and its pullback; parameters, memory and cotangent have been checked."""
+        weight, pull = tape_vjp(self._generate, params)
+        return own(weight), lambda cotangent: {name: own(g) for name, g in pull(cotangent)[0].items()}
+
+    @property
+    def apply_refusal(self) -> str:
+        """Why :meth:`apply` cannot do without the weight; empty where it can."""
+        if self.linear:
+            return "no way from its columns to its rows without the weight is known here"
+        return "its activations act on the weight's entries, so that all of them have to be made first"
+
+    def apply(self, params: Params, x: Array) -> Array:
+        """Return ``x @ W.T`` for the weight as a matrix, without making it: site by site.
+
+        Low rank, MPO, tensor train, CP and Tucker networks whose modes are rows or columns each, and sums and deltas
+        of them. Whether it pays is what :func:`adntn_ref.layer_cost` counts.
+
+        Parameters
+        ----------
+        params : dict
+            Core name -> array or tape variable, shapes as in ``core_shapes``, all of one dtype.
+        x : array or variable, shape (batch, columns), of that dtype
+            A convolution's weight has ``shape[1] * shape[2] * ...`` columns.
+
+        Returns
+        -------
+        array, shape (batch, ``shape[0]``)
+
+        Raises
+        ------
+        SpecError
+            For a network that cannot do without its weight, saying why.
+        ArrayError, DTypeError
+            For x of another shape or dtype.
+        MemoryLimitError
+            If the states on the way would take too much.
+
+        Examples
+        --------
+        >>> from adntn_ref.networks.shallow import MPO
+        >>> net, x = MPO((6, 4), chi=3), np.ones((2, 4))
+        >>> params = net.init()
+        >>> bool(np.allclose(net.apply(params, x), x @ net.generate(params).T))
+        True
+        """
+        if self.apply_refusal:
+            raise SpecError(f"{self!r} has no product site by site: {self.apply_refusal}")
+        dtype, columns = self.check_params(params), matrix_shape(self.placement.shape)[1]
+        shape = tuple(getattr(x, "shape", ()))
+        if len(shape) != 2 or shape[1] != columns or not shape[0]:
+            raise ArrayError(f"inputs have shape (batch, {columns}), got {shape}")
+        if dtype_name(stop_gradient(x)) != dtype:
+            raise DTypeError(f"the inputs have dtype {dtype_name(stop_gradient(x))}, the cores {dtype}")
+        require_here("the inputs", x, params)
+        training = not is_raw(x, *params.values())
+        peak = applied(self, dtype, shape[0])[training].peak_bytes
+        if peak >= SMALL_BYTES or memory.LIMIT_VARIABLE in os.environ:
+            what = f"a product site by site with {shape[0]} inputs in {dtype}"
+            memory.require_memory(peak, what, backend=backend_name(params))
+        return self._outputs(params, x)
+
+    def _outputs(self, params: Params, x: Array) -> Array:
+        """Return what :meth:`apply` does, without its checks."""
+        return own(self._apply(params, x))
+
+    def _apply(self, params: Params, x: Array) -> Array:
+        raise NotImplementedError  # pragma: no cover  (apply_refusal keeps everybody away)
+
+    def _taped(self, params: Params, schedule: str) -> Any:
+        """Return what generating variables records; parameters and memory have been checked."""
+        return self._generate(params)
 
     def choose_schedule(
         self, dtype: str, schedule: str = "auto", memory_limit: str | int | None = None, backend: str = "numpy"
@@ -209,7 +282,7 @@ class Network(ABC):
         if dtype_name(stop_gradient(cotangent)) != dtype:
             got = dtype_name(stop_gradient(cotangent))
             raise DTypeError(f"the cotangent has dtype {got}, the weight {dtype}; cast it where you mean to")
-        require_cotangent_here(cotangent, params)
+        require_here("the cotangent", cotangent, params)
 
 
 def own(g: Array) -> Array:
@@ -226,85 +299,15 @@ def _names_differ(given: set[str], wanted: set[str]) -> str:
     return "; ".join(parts)
 
 
-def choose_schedule(
-    network: Network, dtype: str, schedule: str, limit: str | int | None, backend: str = "numpy"
-) -> str:
-    """Return ``schedule``, or for "auto" the fastest that fits; see :meth:`ProgramNetwork.choose_schedule`."""
-    if schedule != "auto":
-        if _is_large(network, dtype, schedule, backend) or limit is not None:
-            _require(network, dtype, schedule, limit, backend)
-        return schedule
-    if limit is None and not _is_large(network, dtype, "keep", backend):
-        return "keep"
-    allowed = memory.memory_limit(limit, backend)
-    for name in ("keep", "recompute"):
-        if peaks(network, dtype, name, backend)[1] <= allowed:
-            return name
-    slots, best = len(network.cost(dtype).steps), ""
-    least, most = 0, slots
-    while least <= most:  # the more states are kept, the less is run again
-        middle = (least + most) // 2
-        name = f"checkpoints:{middle}"
-        if peaks(network, dtype, name, backend)[1] <= allowed:
-            best, least = name, middle + 1
-        else:
-            most = middle - 1
-    if not best:
-        _require(network, dtype, "checkpoints:0", limit, backend)
-    return best
-
-
-def _is_large(network: Network, dtype: str, schedule: str, backend: str) -> bool:
-    """Return whether a run with its adjoint takes so much that the free memory has to be asked for."""
-    return memory.LIMIT_VARIABLE in os.environ or peaks(network, dtype, schedule, backend)[1] >= SMALL_BYTES
-
-
-def _require(network: Network, dtype: str, schedule: str, limit: str | int | None, backend: str) -> None:
-    what = _described(network, dtype, schedule)
-    memory.require_memory(peaks(network, dtype, schedule, backend)[1], what, limit, backend)
-
-
-def _described(network: Network, dtype: str, schedule: str) -> str:
-    made = f"of shape {network.placement.shape} from {len(network.placement.modes)} modes in {dtype}"
-    how = f" (schedule {schedule})" if schedule != "keep" else ""
-    return f"generating the weight and its gradient {made}{how}"
-
-
-@lru_cache(maxsize=1024)
-def peaks(network: Network, dtype: str, schedule: str = "keep", backend: str = "numpy") -> tuple[int, int]:
-    """Return the bytes held at once forward, and with the adjoint: states, parameters, gradients."""
-    cost, cores = network._cost_on(dtype, schedule, backend), network.parameter_count * ITEM_BYTES[dtype]
-    return cost.peak_bytes_forward + cores, cost.peak_bytes_backward + 2 * cores
-
-
-@contextmanager
-def naming_memory(network: Network, dtype: str, schedule: str, backend: Backend) -> Iterator[None]:
-    """Turn a device's complaint that its memory is full into one that says what was planned.
-
-    Raises
-    ------
-    DeviceMemoryError
-    """
-    try:
-        yield
-    except getattr(backend, "out_of_memory", ()) as error:
-        needed, free = peaks(network, dtype, schedule, backend.name)[1], backend.free_bytes()
-        raise DeviceMemoryError(
-            f"{backend.name}: the device's memory was full while {_described(network, dtype, schedule)}: planned were"
-            f" {needed / 2**30:.3g} GiB, free are {free / 2**30:.3g} GiB; schedule='recompute' or 'checkpoints:n' holds"
-            " less, and so do arrays that are let go of"
-        ) from error
-
-
 def backend_name(params: Params) -> str:
     """Return the backend that holds parameters, or what their variables wrap."""
     return backend_of(stop_gradient(next(iter(params.values())))).name
 
 
-def require_cotangent_here(cotangent: Array, params: Params) -> None:
-    """Refuse a cotangent of another backend than the parameters."""
+def require_here(what: str, x: Array, params: Params) -> None:
+    """Refuse a cotangent or inputs of another backend than the parameters."""
     core = stop_gradient(next(iter(params.values())))
-    require_together([("the weight", core), ("the cotangent", stop_gradient(cotangent))])
+    require_together([("the weight", core), (what, stop_gradient(x))])
 
 
 def placed(params: Params, backend: str | None, dtype: str) -> Params:

@@ -21,6 +21,7 @@ from adntn_ref.ad.tape import is_raw
 from adntn_ref.errors import SpecError, StartError
 from adntn_ref.networks.base import Network, Params, Pullback, backend_name, check_init, placed
 from adntn_ref.networks.multilinear import total_cost
+from adntn_ref.networks.peaks import peak_bytes
 from adntn_ref.networks.programmed import ProgramNetwork
 from adntn_ref.program.cost import ITEM_BYTES, Cost, StepCost
 from adntn_ref.program.frames import Frames
@@ -74,11 +75,8 @@ class Combination(Network):
         """Return the standard deviation of all that the parts make, and that which each part starts with."""
 
     @abstractmethod
-    def _joining(self, made: list[int]) -> tuple[int, int, int, list[int]]:
-        """Return operations forward and backward and entries moved by ``_join``, and entries held while parts run.
-
-        ``made`` are the entries that the parts make, padding included; the list has one number more, for ``_join``.
-        """
+    def _joining(self) -> tuple[int, int, int]:
+        """Return operations forward and backward, and entries moved, by ``_join``."""
 
     @property
     def _named(self) -> list[tuple[str, Network]]:
@@ -107,18 +105,23 @@ class Combination(Network):
         self.require_memory(dtype, backward=not is_raw(*params.values()), backend=backend_name(params))
         return self._join(part.generate(cores) for part, cores in self._split(params))
 
+    def _made(self, params: Params) -> Any:
+        return self._join(part._made(cores) for part, cores in self._split(params))
+
     def _generate(self, params: Params) -> Any:
         return self._join(part._generate(cores) for part, cores in self._split(params))
 
-    def vjp(self, params: Params) -> tuple[Any, Pullback]:
-        """Return the weight and its pullback, put together from those of the parts; see :meth:`Network.vjp`."""
-        dtype = self.check_params(params)
-        self.require_memory(dtype, backward=True, backend=backend_name(params))
+    def _taped(self, params: Params, schedule: str) -> Any:
+        return self._join(part._taped(cores, schedule) for part, cores in self._split(params))
+
+    def _vjp(self, params: Params, schedule: str) -> tuple[Any, Pullback]:
+        """Put the weight and its pullback together from those of the parts."""
         pullbacks: list[Pullback] = []
 
         def made() -> Iterator[Array]:
             for part, cores in self._split(params):
-                weight, pullback = part.vjp(cores)
+                part.check_params(cores)
+                weight, pullback = part._vjp(cores, schedule)
                 pullbacks.append(pullback)
                 yield weight
                 del weight  # hold no more of it than whoever asked for it
@@ -126,7 +129,6 @@ class Combination(Network):
         joined = self._join(made())
 
         def pullback(cotangent: Any) -> Params:
-            self._check_cotangent(cotangent, dtype, params)
             shares = self._share(cotangent)
             return self._gather(pull(g) for pull, g in zip(pullbacks, shares, strict=True))
 
@@ -184,13 +186,11 @@ class Combination(Network):
     def cost(self, dtype: str = "float32", schedule: str = "keep") -> Cost:
         """Add up the costs of the parts, which run one after another, and that of putting their weights together.
 
-        Forward, the peak is the largest of: the weights made so far and the part that runs, or all that is put
-        together. Backward, every part's record is kept at once: the peak is what they all keep, the most that a single
-        part takes beyond that, and the weights held.
+        Backward, the records of all parts are kept at once.
         """
         costs = [part.cost(dtype, schedule) for part in self._parts]
         item = ITEM_BYTES[dtype]
-        forward, backward, moved, held = self._joining([part.placement.generated for part in self._parts])
+        forward, backward, moved = self._joining()
         steps = [
             replace(step, step=prefix + step.step)
             for (prefix, _), cost in zip(self._named, costs, strict=True)
@@ -199,11 +199,7 @@ class Combination(Network):
         factor = 2 if dtype.startswith("complex") else 1  # additions, and products with real numbers
         state = self.weights * item
         steps.append(StepCost(self.kind, factor * forward, factor * backward, moved * item, moved * item, state, 0))
-        kept = [sum(step.kept_bytes for step in cost.steps) for cost in costs]
-        peak = max(n * item + cost.peak_bytes_forward for n, cost in zip(held, costs, strict=False))
-        beyond = max(cost.peak_bytes_backward - k for cost, k in zip(costs, kept, strict=True))
-        peaks = (max(peak, held[-1] * item), sum(kept) + beyond + held[-1] * item)
-        return total_cost(self, dtype, schedule, steps, (*peaks, max(step.state_bytes for step in steps)))
+        return total_cost(self, dtype, schedule, steps, peak_bytes(self, dtype, schedule))
 
 
 def _scaled(network: Network, params: Params, factor: float) -> Params:

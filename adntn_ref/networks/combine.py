@@ -67,6 +67,14 @@ class Sum(Combination):
             del weight  # the next part runs with the sum alone in memory
         return total
 
+    @property
+    def apply_refusal(self) -> str:
+        """Why :meth:`apply` cannot do without the weight: what its parts say; empty where it can."""
+        return next((net.apply_refusal for net in self.nets if net.apply_refusal), "")
+
+    def _apply(self, params: dict[str, Array], x: Array) -> Array:
+        return self._join(net._apply(cores, x) for net, cores in self._split(params))
+
     def _share(self, cotangent: Array) -> list[Array]:
         return [cotangent] * len(self.nets)
 
@@ -74,9 +82,9 @@ class Sum(Combination):
         whole = default_std(self.placement.shape) if std is None else float(std)
         return whole, whole / float(np.sqrt(len(self.nets)))
 
-    def _joining(self, made: list[int]) -> tuple[int, int, int, list[int]]:
-        n, more, most = self.weights, len(made) - 1, max(made)
-        return more * n, 0, 3 * more * n, [0, *[most] * more, 2 * n * bool(more) + most]
+    def _joining(self) -> tuple[int, int, int]:
+        n, more = self.weights, len(self.nets) - 1
+        return more * n, 0, 3 * more * n
 
 
 @dataclass(frozen=True, init=False)
@@ -147,9 +155,8 @@ class Split(Combination):
         whole = default_std(self.shape) if std is None else float(std)
         return whole, whole
 
-    def _joining(self, made: list[int]) -> tuple[int, int, int, list[int]]:
-        n = self.weights
-        return 0, 0, 2 * n, [*(sum(made[:k]) for k in range(len(made))), n + sum(made)]
+    def _joining(self) -> tuple[int, int, int]:
+        return 0, 0, 2 * self.weights
 
 
 def _chunks(count: int, n: int) -> list[int]:

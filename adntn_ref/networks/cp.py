@@ -8,10 +8,14 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
+import numpy as np
+
 from adntn_ref.ad import ops
-from adntn_ref.ad.arrays import Array
+from adntn_ref.ad.arrays import Array, backend_of, dtype_name
+from adntn_ref.ad.tape import stop_gradient
 from adntn_ref.networks.base import Params
 from adntn_ref.networks.multilinear import Multilinear, Product, place
+from adntn_ref.networks.sites import back, crossing, rows_of, turned
 from adntn_ref.networks.spec import layout_spec, positive_integer
 from adntn_ref.program.modes import Layout
 
@@ -67,10 +71,11 @@ class CP(Multilinear):
         d = self.placement.modes
         return min(range(1, len(d)), key=lambda k: prod(d[:k]) + prod(d[k:]))
 
-    def _rows(self, params: Params, first: int, after: int) -> Array:
+    def _rows(self, params: Params, modes: Iterable[int]) -> Array:
         """Return ``prod_q factor{q}[i_q, r]`` over some modes, as a matrix (entries, rank): a Khatri-Rao product."""
+        first, *others = modes
         rows = params[f"factor{first}"]
-        for q in range(first + 1, after):
+        for q in others:
             factor = params[f"factor{q}"]
             pairs = ops.reshape(rows, shape=(-1, 1, self.rank)) * ops.reshape(factor, shape=(1, -1, self.rank))
             rows = ops.reshape(pairs, shape=(-1, self.rank))
@@ -78,8 +83,26 @@ class CP(Multilinear):
 
     def _generate(self, params: Params) -> Array:
         cut, count = self._cut, len(self.placement.modes)
-        left, right = self._rows(params, 0, cut), self._rows(params, cut, count)
+        left, right = self._rows(params, range(cut)), self._rows(params, range(cut, count))
         return self.placement.extract(ops.reshape(ops.matrix_product(left, ops.transpose(right)), shape=(-1,)))
+
+    @property
+    def apply_refusal(self) -> str:
+        """Why :meth:`apply` cannot do without the weight; empty where it can."""
+        return crossing(self.placement)
+
+    def _apply(self, params: Params, x: Array) -> Array:
+        """Through the rank: ``y_i = sum_r (row factors)[i, r] sum_j (column factors)[j, r] x_j``, products each."""
+        is_row = rows_of(self.placement) or ()
+        sides = [[q for q, row in enumerate(is_row) if row == wanted] for wanted in (False, True)]
+        columns, rows = (self._rows(params, side) if side else self._one(params) for side in sides)
+        between = ops.matrix_product(ops.transpose(columns), turned(x, columns.shape[0]))
+        return back(ops.matrix_product(rows, between), self.placement.shape[0])
+
+    def _one(self, params: Params) -> Array:
+        """Return a row of ones: the product of no factors."""
+        raw = stop_gradient(params["factor0"])
+        return backend_of(raw).asarray(np.ones((1, self.rank), dtype_name(raw)))
 
     def _products(self) -> Iterable[Product]:
         d, cut = self.placement.modes, self._cut
@@ -92,5 +115,8 @@ class CP(Multilinear):
     def _row_products(self, first: int, after: int, held: int) -> Iterator[Product]:
         entries = self.placement.modes[first]
         for q in range(first + 1, after):
-            before, entries = entries, entries * self.placement.modes[q]
-            yield Product(f"factor{q}", entries * self.rank, held + before * self.rank, entries * self.rank)
+            before, mode = entries, self.placement.modes[q]
+            entries = before * mode
+            work = entries * self.rank
+            # Backward each of the two takes a product, and a sum where it was repeated.
+            yield Product(f"factor{q}", work, held + before * self.rank, work, (2 + (mode > 1) + (before > 1)) * work)

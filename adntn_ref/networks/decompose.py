@@ -21,7 +21,7 @@ import numpy as np
 
 from adntn_ref.ad.arrays import COMPLEX, REAL, Array, dtype_name, require_finite, require_inexact
 from adntn_ref.errors import ArrayError
-from adntn_ref.networks.base import SMALL_BYTES
+from adntn_ref.networks.fitting import SMALL_BYTES
 from adntn_ref.program.memory import require_memory
 
 

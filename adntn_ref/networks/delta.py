@@ -9,12 +9,13 @@ import numpy as np
 
 from adntn_ref.ad import ops
 from adntn_ref.ad.arrays import Array, backend_of, dtype_name, is_array, is_complex, require_finite, require_inexact
+from adntn_ref.ad.sized import Sized
 from adntn_ref.ad.tape import stop_gradient
 from adntn_ref.errors import ArrayError, DTypeError, SpecError
 from adntn_ref.networks.base import Network, Params
 from adntn_ref.networks.combination import Bases, Combination, Identity, Read, check_parts
 from adntn_ref.networks.multilinear import fix
-from adntn_ref.program.modes import Layout, positive_integers, shown
+from adntn_ref.program.modes import Layout, matrix_shape, positive_integers, shown
 from adntn_ref.program.starts import default_std, spread
 
 START = 0.01
@@ -119,18 +120,31 @@ class Delta(Combination):
 
     def _join(self, weights: Iterator[Array]) -> Array:
         change = ops.multiply(next(weights), self.alpha)
-        raw = stop_gradient(change)
-        return ops.add(self._base_like(raw), change)
+        return ops.add(self._frozen(stop_gradient(change)), change)
 
-    def _base_like(self, x: Array) -> Array:
-        """Return W0 in the dtype of ``x`` and where it is; on a device it stays, so that no step copies it again."""
-        host, backend = self.base.astype(dtype_name(x), copy=False), backend_of(x)
-        if backend.on_host:
-            return backend.asarray(host)
-        key = (backend.name, dtype_name(x), getattr(x, "device", None))
-        if key not in self._copies:
-            self._copies[key] = backend.asarray(host)
-        return self._copies[key]
+    @property
+    def apply_refusal(self) -> str:
+        """Why :meth:`apply` cannot do without the network's weight: what the network says; empty where it can."""
+        return self.net.apply_refusal
+
+    def _apply(self, params: Params, x: Array) -> Array:
+        """Return ``x @ W0.T + alpha * net.apply(x)``: W0 is there already."""
+        rows, columns = matrix_shape(self.placement.shape)
+        frozen = ops.reshape(self._frozen(stop_gradient(x)), shape=(rows, columns))
+        change = ops.multiply(self.net._apply(params, x), self.alpha)
+        return ops.add(ops.matrix_product(x, ops.transpose(frozen)), change)
+
+    def _frozen(self, like: Array) -> Array:
+        """Return W0 in the dtype of ``like`` and where it is; on a device it stays, so that no step copies it again."""
+        if isinstance(like, Sized):
+            return like.library.new(self.base.shape)
+        backend, key = backend_of(like), (backend_of(like).name, dtype_name(like), getattr(like, "device", None))
+        if not backend.on_host and key in self._copies:
+            return self._copies[key]
+        copy = backend.asarray(self.base.astype(dtype_name(like), copy=False))
+        if not backend.on_host:
+            self._copies[key] = copy
+        return copy
 
     def _change(self, params: Params) -> Array:
         return self.alpha * next(self._changes(params))
@@ -158,10 +172,9 @@ class Delta(Combination):
         """
         return super().init(rng, dtype, std, start, backend)
 
-    def _joining(self, made: list[int]) -> tuple[int, int, int, list[int]]:
+    def _joining(self) -> tuple[int, int, int]:
         n = self.weights
-        # Held: the network's weight, alpha times it, W0 in the dtype of the parameters, the sum.
-        return 2 * n, n, 5 * n, [0, 3 * n + made[0]]
+        return 2 * n, n, 5 * n
 
 
 def _frozen(base: Array) -> Array:

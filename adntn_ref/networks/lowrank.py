@@ -59,6 +59,15 @@ class LowRank(Multilinear):
     def _generate(self, params: Params) -> Array:
         return ops.reshape(ops.matrix_product(params["left"], params["right"]), shape=self.shape)
 
+    @property
+    def apply_refusal(self) -> str:
+        """Why :meth:`apply` cannot do without the weight: it always can."""
+        return ""
+
+    def _apply(self, params: Params, x: Array) -> Array:
+        between = ops.matrix_product(x, ops.transpose(params["right"]))
+        return ops.matrix_product(between, ops.transpose(params["left"]))
+
     def _products(self) -> Iterable[Product]:
         return [Product("product", 2 * self.weights * self.rank, 0, self.weights)]
 

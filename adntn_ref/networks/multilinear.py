@@ -13,21 +13,27 @@ from typing import Any, ClassVar
 import numpy as np
 
 from adntn_ref.ad.arrays import COMPLEX
-from adntn_ref.errors import DTypeError, SpecError, StartError
+from adntn_ref.errors import SpecError, StartError
 from adntn_ref.networks.base import Network, Params, check_init, placed
-from adntn_ref.program.cost import ITEM_BYTES, Cost, StepCost
+from adntn_ref.networks.peaks import peak_bytes
+from adntn_ref.program.cost import ITEM_BYTES, Cost, StepCost, check_dtype
+from adntn_ref.program.cost import total_cost as sum_of_steps
 from adntn_ref.program.modes import Layout, resolve_layout
 from adntn_ref.program.starts import default_std, spread
 
 
 @dataclass(frozen=True)
 class Product:
-    """One product of a contraction: its name, operations, and the entries held before and written by it."""
+    """One product of a contraction: its name, operations, and the entries held before and written by it.
+
+    ``back`` are the operations of its adjoint, twice as many by default.
+    """
 
     name: str
     flops: int
     read: int
     written: int
+    back: int | None = None
 
 
 class Multilinear(Network):
@@ -91,49 +97,26 @@ class Multilinear(Network):
         return {name: core * factor ** (1 / len(params)) for name, core in params.items()}
 
     def cost(self, dtype: str = "float32", schedule: str = "keep") -> Cost:
-        """Count the products that are run, and for the adjoint twice the operations of each.
-
-        Peaks count the copies that put the modes in order and leave the padding out as well.
-        """
-        if dtype not in ITEM_BYTES:
-            raise DTypeError(f"no cost for dtype {dtype}; allowed: {', '.join(ITEM_BYTES)}")
+        """Count the products that are run, and their adjoints; see :class:`Cost`."""
+        check_dtype(dtype)
         if schedule != "keep":
             raise SpecError(f"{self.title} runs by the schedule keep alone, got {schedule!r}")
         item, factor = ITEM_BYTES[dtype], 4 if dtype in COMPLEX else 1
         products = list(self._products())
-        steps = [_step(p.name, p.flops * factor, p.read * item, p.written * item) for p in products]
-        largest = max(step.state_bytes for step in steps)
-        peak = max(item * max(p.read + p.written, 2 * p.written) for p in products)
-        kept = sum(step.kept_bytes for step in steps)
-        order = self._order
-        out = item * (order.generated * (order.kind == "interleaved") + self.weights * (order.generated > self.weights))
-        peaks = (max(peak, steps[-1].state_bytes + out), kept + max(peak, 2 * largest) + out, largest)
-        return total_cost(self, dtype, schedule, steps, peaks)
+        steps = [_step(p, item, factor) for p in products]
+        return total_cost(self, dtype, schedule, steps, peak_bytes(self, dtype, schedule))
 
 
-def _step(name: str, flops: int, read: int, written: int) -> StepCost:
-    moved = read + written
-    return StepCost(name, flops, 2 * flops, moved, 2 * moved, written, written)
+def _step(product: Product, item: int, factor: int) -> StepCost:
+    moved, written = item * (product.read + product.written), item * product.written
+    back = 2 * product.flops if product.back is None else product.back
+    return StepCost(product.name, factor * product.flops, factor * back, moved, 2 * moved, written, written)
 
 
-def total_cost(
-    network: Network, dtype: str, schedule: str, steps: Sequence[StepCost], peaks: tuple[int, int, int]
-) -> Cost:
-    """Add up the steps; ``peaks`` are the bytes held at once forward and backward, and the largest state."""
-    return Cost(
-        dtype=dtype,
-        schedule=schedule,
-        parameters=network.parameter_count,
-        weights=network.weights,
-        flops_forward=sum(step.flops_forward for step in steps),
-        flops_backward=sum(step.flops_backward for step in steps),
-        bytes_forward=sum(step.bytes_forward for step in steps),
-        bytes_backward=sum(step.bytes_backward for step in steps),
-        peak_bytes_forward=peaks[0],
-        peak_bytes_backward=peaks[1],
-        largest_state_bytes=peaks[2],
-        steps=tuple(steps),
-    )
+def total_cost(network: Network, dtype: str, schedule: str, steps: list[StepCost], peaks: tuple[int, int]) -> Cost:
+    """Add up the steps of a network; ``peaks`` are the bytes held at once forward, and with the adjoint."""
+    counts: dict[str, Any] = {"dtype": dtype, "schedule": schedule}
+    return sum_of_steps(steps, peaks, parameters=network.parameter_count, weights=network.weights, **counts)
 
 
 def place(network: Any, **values: Any) -> Layout:

@@ -17,12 +17,12 @@ from adntn_ref.networks.base import (
     Pullback,
     backend_name,
     check_init,
-    choose_schedule,
-    naming_memory,
     own,
     placed,
 )
-from adntn_ref.program.cost import Cost, program_cost
+from adntn_ref.networks.fitting import choose_schedule, naming_memory
+from adntn_ref.networks.peaks import peak_bytes
+from adntn_ref.program.cost import Cost, check_dtype, program_cost
 from adntn_ref.program.frames import Frames
 from adntn_ref.program.linearised import run_second, run_tangent
 from adntn_ref.program.runs import StepsRun, run_of
@@ -119,12 +119,13 @@ class ProgramNetwork(Network):
     def generate(self, params: Params, schedule: str = "auto") -> Array:
         """Make the weight; see :meth:`Network.generate`. Variables record it as one primitive, run by ``schedule``."""
         dtype = self.check_params(params)
-        names = list(self.core_shapes)
         if is_raw(*params.values()):
             self.require_memory(dtype, backward=False, backend=backend_name(params))
             return own(self._generate(params))
-        chosen = self.choose_schedule(dtype, schedule, None, backend_name(params))
-        return network_weight(*(params[name] for name in names), network=self, schedule=chosen)
+        return self._taped(params, self.choose_schedule(dtype, schedule, None, backend_name(params)))
+
+    def _taped(self, params: Params, schedule: str) -> Array:
+        return network_weight(*(params[name] for name in self.core_shapes), network=self, schedule=schedule)
 
     def generate_stepwise(self, params: Params) -> Array:
         """Make the weight with every operation recorded on the tape: the slow way, kept as a check."""
@@ -210,11 +211,21 @@ class ProgramNetwork(Network):
         bit; with another than "keep" a second call of the pullback computes more states again than the first.
         """
         dtype = self.check_params(params)
-        schedule = self.choose_schedule(dtype, schedule, memory_limit, backend_name(params))
-        state, record = _run(self, params, schedule)
+        chosen = self.choose_schedule(dtype, schedule, memory_limit, backend_name(params))
+        weight, pull = self._vjp(params, chosen)
 
         def pullback(cotangent: Array) -> Params:
             self._check_cotangent(cotangent, dtype, params)
+            return pull(cotangent)
+
+        return weight, pullback
+
+    def _vjp(self, params: Params, schedule: str) -> tuple[Array, Pullback]:
+        if schedule == "auto":
+            schedule = self.choose_schedule(self.check_params(params), backend=backend_name(params))
+        state, record = _run(self, params, schedule)
+
+        def pullback(cotangent: Array) -> Params:
             found = _carry_back(self, params, record, self.placement.embed(cotangent))
             return {name: own(found[name]) for name in self.core_shapes}
 
@@ -230,7 +241,10 @@ class ProgramNetwork(Network):
         fused : as the NumPy backend runs it, several columns at a time where it can; else step by step, as other array
             libraries and the tape do
         """
-        return program_cost(self.program, self.parameter_count, self.weights, dtype, schedule, fused)
+        check_dtype(dtype)
+        peaks = peak_bytes(self, dtype, schedule, fused)
+        counts: dict[str, Any] = {"weights": self.weights, "dtype": dtype, "schedule": schedule, "fused": fused}
+        return program_cost(self.program, self.core_shapes, peaks, **counts)
 
     def _cost_on(self, dtype: str, schedule: str, backend: str) -> Cost:
         return self.cost(dtype, schedule, fused=backend == "numpy")

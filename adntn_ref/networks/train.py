@@ -19,6 +19,7 @@ from adntn_ref.ad.arrays import Array, dtype_name
 from adntn_ref.networks.base import Params
 from adntn_ref.networks.decompose import ErrorBound, chain_svd, checked, unfolding_bound
 from adntn_ref.networks.multilinear import Multilinear, Product, caps, fix, place
+from adntn_ref.networks.sites import Site, apply_chain, crossing, rows_of
 from adntn_ref.networks.spec import layout_spec, positive_integer
 from adntn_ref.program.modes import Layout, resolve_layout
 
@@ -49,6 +50,14 @@ class Chain(Multilinear):
             core = ops.reshape(params[f"core{k}"], shape=(bonds[k], n * bonds[k + 1]))
             state = ops.reshape(ops.matrix_product(state, core), shape=(-1, bonds[k + 1]))
         return self._order.extract(ops.reshape(state, shape=(-1,)))
+
+    @property
+    @abstractmethod
+    def _sites(self) -> tuple[Site, ...]:
+        """The shape of every core as (bond, rows, columns, bond)."""
+
+    def _apply(self, params: Params, x: Array) -> Array:
+        return apply_chain([params[name] for name in self.core_shapes], self._sites, x, self.placement.shape[0])
 
     def _products(self) -> Iterable[Product]:
         entries, before, bonds = 1, 0, self.bonds
@@ -135,6 +144,19 @@ class TensorTrain(Chain):
         return self.placement.modes
 
     @property
+    def apply_refusal(self) -> str:
+        """Why :meth:`apply` cannot do without the weight; empty where it can."""
+        return crossing(self.placement)
+
+    @property
+    def _sites(self) -> tuple[Site, ...]:
+        rows, b = rows_of(self.placement) or (), self.bonds
+        return tuple(
+            (b[k], d if row else 1, 1 if row else d, b[k + 1])
+            for k, (d, row) in enumerate(zip(self._sizes, rows, strict=True))
+        )
+
+    @property
     def core_shapes(self) -> dict[str, tuple[int, ...]]:
         """``core{k}`` of shape (b_k, d_k, b_{k+1})."""
         b = self.bonds
@@ -195,6 +217,16 @@ class MPO(Chain):
     def _order(self) -> Layout:
         place = self.placement
         return resolve_layout(self.shape, None, "interleaved", place.row_modes, place.col_modes)
+
+    @property
+    def apply_refusal(self) -> str:
+        """Why :meth:`apply` cannot do without the weight: it always can."""
+        return ""
+
+    @property
+    def _sites(self) -> tuple[Site, ...]:
+        b = self.bonds
+        return tuple((b[k], r, c, b[k + 1]) for k, (r, c) in enumerate(self._pairs))
 
     @property
     def core_shapes(self) -> dict[str, tuple[int, ...]]:

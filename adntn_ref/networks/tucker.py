@@ -17,6 +17,7 @@ from adntn_ref.errors import SpecError
 from adntn_ref.networks.base import Params
 from adntn_ref.networks.decompose import ErrorBound, checked, leading_vectors, unfolding_bound
 from adntn_ref.networks.multilinear import Multilinear, Product, place
+from adntn_ref.networks.sites import back, crossing, rows_of, turned
 from adntn_ref.networks.spec import layout_spec
 from adntn_ref.program.modes import Layout, as_positive, positive_integers
 
@@ -77,6 +78,32 @@ class Tucker(Multilinear):
             matrix = ops.transpose(ops.reshape(state, shape=(rank, -1)))
             state = ops.matrix_product(matrix, ops.transpose(params[f"factor{q}"]))
         return self.placement.extract(ops.reshape(state, shape=(-1,)))
+
+    @property
+    def apply_refusal(self) -> str:
+        """Why :meth:`apply` cannot do without the weight; empty where it can."""
+        return crossing(self.placement)
+
+    def _apply(self, params: Params, x: Array) -> Array:
+        """Take the columns to their ranks, from the last; the core takes these to the rows' ranks, they to the rows."""
+        is_row, d = rows_of(self.placement) or (), self.placement.modes
+        rows = [q for q, row in enumerate(is_row) if row]
+        columns = [q for q, row in enumerate(is_row) if not row]
+        batch, todo, done = x.shape[0], prod(d[q] for q in columns), 1
+        state = turned(x, todo)
+        for q in reversed(columns):
+            todo //= d[q]
+            state = ops.reshape(state, shape=(todo, d[q], done * batch))
+            state = ops.matrix_product(ops.transpose(params[f"factor{q}"]), state)
+            done *= self._each[q]
+        core = ops.reshape(ops.transpose(params["core"], axes=(*rows, *columns)), shape=(-1, done))
+        state, todo, done = ops.matrix_product(core, ops.reshape(state, shape=(done, batch))), core.shape[0], 1
+        for q in rows:
+            todo //= self._each[q]
+            state = ops.reshape(state, shape=(done, self._each[q], todo * batch))
+            state = ops.matrix_product(params[f"factor{q}"], state)
+            done *= d[q]
+        return back(ops.reshape(state, shape=(done, batch)), self.placement.shape[0])
 
     def _products(self) -> Iterable[Product]:
         state = prod(self._each)

@@ -92,17 +92,8 @@ class Sequential:
         ParameterError, DTypeError
         """
         shapes = self.param_shapes
-        if params.keys() != shapes.keys():
-            missing, extra = sorted(shapes.keys() - params.keys()), sorted(params.keys() - shapes.keys())
-            raise ParameterError(f"the model's parameters differ: missing {missing}, unknown {extra}")
-        for name, shape in shapes.items():
-            value = params[name]
-            if not isinstance(value, Var) and not is_array(value):
-                raise ParameterError(f"parameter {name} must be an array, got a {type(value).__name__}")
-            if tuple(value.shape) != shape:
-                raise ParameterError(f"parameter {name} has shape {tuple(value.shape)}; the model needs {shape}")
-            if dtype_name(stop_gradient(value)) not in REAL:
-                raise DTypeError(f"parameter {name} has dtype {value.dtype}; allowed: {', '.join(REAL)}")
+        _check_names(shapes, params)
+        _check_arrays(shapes, params)
 
     def __call__(self, params: Params, x: Array) -> Array:
         """Apply the model to a batch of shape (batch, *in_shape)."""
@@ -165,10 +156,41 @@ class Generated:
         """Generated entries over the numbers they are made from."""
         return self.weights / self.network_parameters
 
+    def check_params(self, params: Params) -> None:
+        """Refuse parameters that are missing, unknown, or of a wrong shape or dtype, naming them; nothing is generated.
+
+        Raises
+        ------
+        ParameterError, DTypeError
+        """
+        _check_names(self.model.param_shapes, params)
+        networks = dict(self.networks)
+        for name, network in networks.items():
+            _check_real(name, network.check_params(params[name]))
+        _check_arrays({k: shape for k, shape in self.model.param_shapes.items() if k not in networks}, params)
+
     def expand(self, params: Params) -> Params:
         """Generate every weight once and return the dense model's parameters."""
         networks = dict(self.networks)
         return {name: networks[name].generate(value) if name in networks else value for name, value in params.items()}
+
+    def fold(self, params: Params) -> tuple[Sequential, Params]:
+        """Return the dense model and its parameters, every weight generated once and for all.
+
+        What follows costs what the dense model costs, and learns its weights no longer through cores. The other
+        parameters are the arrays that were given.
+
+        Examples
+        --------
+        >>> from adntn_ref.networks.brickwall import BrickWall
+        >>> net = BrickWall((4, 4), layers=2)
+        >>> model = Generated(Sequential((4,), (("fc", Linear(4, 4, bias=False)),)), {"fc.weight": net})
+        >>> dense, params = model.fold({"fc.weight": net.init(0)})
+        >>> params["fc.weight"].shape, dense(params, np.ones((2, 4))).shape
+        ((4, 4), (2, 4))
+        """
+        self.check_params(params)
+        return self.model, self.expand(params)
 
     def __call__(self, params: Params, x: Array) -> Array:
         """Apply the model to a batch, generating its weights once."""
@@ -176,6 +198,27 @@ class Generated:
 
 
 Model = Sequential | Generated
+
+
+def _check_names(shapes: dict[str, Shape], params: Params) -> None:
+    if params.keys() != shapes.keys():
+        missing, extra = sorted(shapes.keys() - params.keys()), sorted(params.keys() - shapes.keys())
+        raise ParameterError(f"the model's parameters differ: missing {missing}, unknown {extra}")
+
+
+def _check_arrays(shapes: dict[str, Shape], params: Params) -> None:
+    for name, shape in shapes.items():
+        value = params[name]
+        if not isinstance(value, Var) and not is_array(value):
+            raise ParameterError(f"parameter {name} must be an array, got a {type(value).__name__}")
+        if tuple(value.shape) != shape:
+            raise ParameterError(f"parameter {name} has shape {tuple(value.shape)}; the model needs {shape}")
+        _check_real(name, dtype_name(stop_gradient(value)))
+
+
+def _check_real(name: str, dtype: str) -> None:
+    if dtype not in REAL:
+        raise DTypeError(f"parameter {name} has dtype {dtype}; allowed: {', '.join(REAL)}")
 
 
 def accuracy(model: Sequential, params: Params, part: Part, batch_size: int = 500) -> float:

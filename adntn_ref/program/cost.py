@@ -1,17 +1,32 @@
 """What a network costs: operations, bytes moved and bytes held, step by step, before anything runs."""
 
 from dataclasses import asdict, dataclass
+from math import prod
 from typing import Any
 
 from adntn_ref.ad.arrays import COMPLEX, REAL
+from adntn_ref.ad.sized import Library
 from adntn_ref.errors import DTypeError
 from adntn_ref.program.frames import Frames
-from adntn_ref.program.ghost import Ghost, GhostRun, Row
+from adntn_ref.program.ghost import GhostRun, Row
 from adntn_ref.program.numbers import numbers_of
+from adntn_ref.program.plan import plan_of
+from adntn_ref.program.runs import segments_of
 from adntn_ref.program.schedule import run_adjoint, run_keeping
 from adntn_ref.program.steps import Program
 
 ITEM_BYTES = {"float32": 4, "float64": 8, "complex64": 8, "complex128": 16}
+
+
+def check_dtype(dtype: object) -> None:
+    """Refuse a dtype for which no cost is known.
+
+    Raises
+    ------
+    DTypeError
+    """
+    if dtype not in ITEM_BYTES:
+        raise DTypeError(f"no cost for dtype {dtype}; allowed: {', '.join((*REAL, *COMPLEX))}")
 
 
 @dataclass(frozen=True)
@@ -54,28 +69,42 @@ class Cost:
         return asdict(self)
 
 
-def program_cost(
-    program: Program | Frames, parameters: int, weights: int, dtype: str, schedule: str, fused: bool = True
-) -> Cost:
-    """Count a program under a schedule.
+def ghost_run(program: Program, shapes: dict[str, tuple[int, ...]], library: Library, fused: bool) -> GhostRun:
+    """Return a program as a run on sized arrays; ``fused``: as the NumPy backend runs it, where it has its own way."""
+    first, segments, whole = numbers_of(program, fused)
+    if fused and plan_of(program) is not None:  # environments are taken apart at the end
+        return GhostRun(first, segments, whole, ((),) * len(segments), shapes, library, lasting=True)
+    names = tuple(tuple(n for step in steps for n in step.core_names) for steps in segments_of(program))
+    return GhostRun(first, segments, whole, names, shapes, library)
 
-    Complex operations count as four real ones. Peak bytes are the arrays that are alive at the worst moment: the
-    schedule is run on sizes instead of arrays (:mod:`adntn_ref.program.ghost`). With the adjoint, the weight and its
-    cotangent are held by the caller and count. ``fused``: as the NumPy backend runs it, where it has its own way.
+
+def program_cost(
+    program: Program | Frames,
+    shapes: dict[str, tuple[int, ...]],
+    peaks: tuple[int, int],
+    *,
+    weights: int,
+    dtype: str,
+    schedule: str,
+    fused: bool = True,
+) -> Cost:
+    """Count what the steps of a program do under a schedule.
+
+    Complex operations count as four real ones. The schedule is run on sizes instead of arrays
+    (:mod:`adntn_ref.program.ghost`). ``shapes`` are those of the cores, ``peaks`` the bytes alive at the worst moment
+    forward and with the adjoint. ``fused``: as the NumPy backend runs it, where it has its own way.
 
     Raises
     ------
-    DTypeError, SpecError
-        For an unknown dtype or schedule.
+    SpecError
+        For an unknown schedule.
     """
-    if dtype not in ITEM_BYTES:
-        raise DTypeError(f"no cost for dtype {dtype}; allowed: {', '.join((*REAL, *COMPLEX))}")
-    first, segments, forward_peak = numbers_of(program, fused)
-    run = GhostRun(first, segments)
+    first, segments, whole = numbers_of(program, fused)
+    run = GhostRun(first, segments, whole, ((),) * len(segments), shapes, Library(dtype))
     weight, saved = run_keeping(run, schedule)
     run.turned = True
     held = set(range(run.count)) if saved.slots is None else set(saved.inputs)
-    run_adjoint(run, saved, Ghost(run.meter, weight.entries))
+    run_adjoint(run, saved, weight)
     item, factor = ITEM_BYTES[dtype], 4 if dtype in COMPLEX else 1
     steps = [_step_cost(row, (1, 0, 0, 1), row.kept, item, factor) for row in first.rows if row.state]
     for k, segment in enumerate(segments):
@@ -85,7 +114,7 @@ def program_cost(
             if saved.slots is not None:  # of what the steps keep, the schedule holds a segment's input alone
                 kept = (segments[k - 1] if k else first).state if k in held and n == 0 else 0
             steps.append(_step_cost(row, times, kept, item, factor))
-    peaks = (forward_peak * item, run.meter.peak * item)
+    parameters = sum(prod(shape) for shape in shapes.values())
     return total_cost(steps, peaks, parameters=parameters, weights=weights, dtype=dtype, schedule=schedule)
 
 

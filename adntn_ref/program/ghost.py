@@ -1,13 +1,15 @@
 """Ghost runs: a schedule run on sizes instead of arrays, to know before anything runs what it takes.
 
-A ghost stands for an array, and lives as long as the array would: the schedule's own code holds it and lets it go. A
-meter adds up what is alive and remembers the most, and counts the operations and the bytes of every segment as they are
-met. So the report cannot differ from what the schedule does.
+States are sized arrays (:mod:`adntn_ref.ad.sized`), and live as long as the arrays would: the schedule's own code
+holds them and lets them go. Their meter adds up what is alive and remembers the most; the run counts how often the
+verbs of every segment are met. So the report cannot differ from what the schedule does.
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
+
+from adntn_ref.ad.sized import Library, Meter, Sized
 
 
 @dataclass(frozen=True)
@@ -53,69 +55,70 @@ class Segment:
 
 
 @dataclass
-class Meter:
-    """What is alive, and the most that was."""
-
-    live: int = 0
-    peak: int = 0
-
-    def take(self, entries: int) -> None:
-        """Hold so many entries more."""
-        self.live += entries
-        self.peak = max(self.peak, self.live)
-
-
-class Ghost:
-    """An array of so many entries."""
-
-    def __init__(self, meter: Meter, entries: int) -> None:
-        self.meter, self.entries = meter, entries
-        meter.take(entries)
-
-    def __del__(self) -> None:
-        self.meter.live -= self.entries
-
-
-@dataclass
 class GhostRun:
     """A chain of segments in numbers; ``counts`` says how often each verb of each segment was met.
 
-    Before ``turned`` is set a forward run counts as "ahead", after it as "rerun".
+    Before ``turned`` is set a forward run counts as "ahead", after it as "rerun". ``whole`` are the entries alive at
+    the worst moment of a run that keeps nothing, ``cores`` the names of those whose gradients each segment finds; the
+    others are found at the end. ``lasting``: what verbs need besides is scratch memory that is not given back.
     """
 
     first: Segment
     segments: tuple[Segment, ...]
-    meter: Meter = field(default_factory=Meter)
+    whole: int
+    cores: tuple[tuple[str, ...], ...]
+    shapes: dict[str, tuple[int, ...]]
+    library: Library
+    lasting: bool = False
 
     def __post_init__(self) -> None:
         self.count = len(self.segments)
         self.turned = False
         self.counts: Counter[tuple[str, int]] = Counter()
 
+    @property
+    def meter(self) -> Meter:
+        """What is alive, and the most that was."""
+        return self.library.meter
+
+    def _hold(self, entries: int) -> Sized:
+        return self.library.new((entries,))
+
+    def last_state(self) -> Sized:
+        """Hold the last state."""
+        if self.lasting:  # a plan runs in place: one state, and the scratch memory
+            self.meter.keep(self.whole - self.segments[-1].state)
+        else:
+            self.meter.peak = max(self.meter.peak, self.meter.live + self.whole)
+        return self._hold((self.segments or (self.first,))[-1].state)
+
     def _met(self, verb: str, k: int, room: int) -> None:
         self.counts[verb, k] += 1
+        if self.lasting:
+            self.meter.keep(room)
+            room = 0
         self.meter.peak = max(self.meter.peak, self.meter.live + room)
 
     def start(self) -> Any:
         """Hold the start state."""
-        return Ghost(self.meter, self.first.state)
+        return self._hold(self.first.state)
 
     def forward(self, k: int, x: Any) -> Any:
         """Hold the next state."""
-        y = Ghost(self.meter, self.segments[k].state)
+        y = self._hold(self.segments[k].state)
         self._met("rerun" if self.turned else "ahead", k, self.segments[k].forward_room)
         return y
 
     def keeping(self, k: int, x: Any) -> tuple[Any, Any]:
         """Hold the next state and the record, which holds the state it begins with."""
-        record = (x, Ghost(self.meter, self.segments[k].record))
-        y = Ghost(self.meter, self.segments[k].state)
+        record = (x, self._hold(self.segments[k].record))
+        y = self._hold(self.segments[k].state)
         self._met("ahead", k, self.segments[k].keeping_room)
         return y, record
 
     def again(self, k: int, x: Any) -> Any:
         """Hold the record alone."""
-        record = (x, Ghost(self.meter, self.segments[k].record))
+        record = (x, self._hold(self.segments[k].record))
         self._met("again", k, self.segments[k].again_room)
         return record
 
@@ -123,12 +126,14 @@ class GhostRun:
         """Hold the next cotangent."""
         segment, before = self.segments[k], (self.segments[k - 1] if k else self.first).state
         if segment.in_place:
-            out = g if owned else Ghost(self.meter, before)
+            out = g if owned else self._hold(before)
             self._met("back", k, segment.back_room)
-            return out
-        self._met("back", k, segment.back_room)
-        return Ghost(self.meter, before)
+        else:
+            self._met("back", k, segment.back_room)
+            out = self._hold(before)
+        found.update({name: self.library.new(self.shapes[name]) for name in self.cores[k]})
+        return out
 
     def finish(self, g: Any, found: dict[Any, Any]) -> Any:
-        """Return what was found."""
-        return found
+        """Return what was found, and the gradients of the start."""
+        return {name: found.get(name) or self.library.new(shape) for name, shape in self.shapes.items()}

@@ -6,18 +6,24 @@ from math import prod
 
 from adntn_ref.program.frames import Frames
 from adntn_ref.program.ghost import Row, Segment, Work
-from adntn_ref.program.plan import Pattern, Phase, Plan, Stage, plan_of
+from adntn_ref.program.plan import Pattern, Plan, Stage, plan_of
+from adntn_ref.program.rooms import back_room, forward_room
 from adntn_ref.program.runs import segments_of
 from adntn_ref.program.stairs import is_brick
 from adntn_ref.program.steps import Activate, Product, Program, Step
+from adntn_ref.program.workers import thread_count
 
 Numbers = tuple[Segment, tuple[Segment, ...], int]
 """The start, the segments, and the entries alive at the worst moment of a run that keeps nothing."""
 
 
-@lru_cache(maxsize=256)
 def numbers_of(program: Program | Frames, fused: bool) -> Numbers:
     """Return a program in numbers; ``fused`` as a backend's own runner runs it, where there is a plan."""
+    return _numbers_of(program, fused, thread_count())
+
+
+@lru_cache(maxsize=256)
+def _numbers_of(program: Program | Frames, fused: bool, threads: int) -> Numbers:
     if isinstance(program, Frames):
         return _of_frames(program)
     plan = plan_of(program) if fused else None
@@ -104,14 +110,23 @@ def _of_frames(frames: Frames) -> Numbers:
 
 
 def _of_plan(plan: Plan) -> Numbers:
-    segments = tuple(_of_stage(stage, plan.entries) for stage in plan.stages)
+    small_room = sum(_matrix_room(pattern) for pattern in plan.patterns)
+    rooms = small_room + forward_room(plan, in_place=False), small_room + back_room(plan)
+    segments = tuple(_of_stage(stage, plan.entries, rooms) for stage in plan.stages)
     first = _start(plan.start)
     # The windows' matrices are made with the start, once, and their environments taken apart at the end.
     small = [pattern_flops(pattern) for pattern in plan.patterns]
     forward = replace(first.forward, flops=first.forward.flops + sum(made for made, _ in small))
     back = replace(first.back, flops=first.back.flops + sum(apart for _, apart in small))
     row = replace(first, forward=forward, back=back)
-    return Segment((row,)), segments, row.state + max(segment.forward_room for segment in segments)
+    return Segment((row,)), segments, row.state + small_room + forward_room(plan, in_place=True)
+
+
+def _matrix_room(pattern: Pattern) -> int:
+    """Return the entries of a pattern's matrices, with the partial products that their split needs."""
+    bricks = sum(gate.size**2 for gate in pattern.gates)
+    partial = 0 if is_brick(pattern.gates, pattern.side) else pattern.side**2 * len(pattern.gates)
+    return (2 * bricks + partial) * len(pattern.numbers)
 
 
 def pattern_flops(pattern: Pattern) -> tuple[int, int]:
@@ -122,7 +137,7 @@ def pattern_flops(pattern: Pattern) -> tuple[int, int]:
     return sum(each), 2 * sum(each) - each[0]
 
 
-def _of_stage(stage: Stage, entries: int) -> Segment:
+def _of_stage(stage: Stage, entries: int, rooms: tuple[int, int]) -> Segment:
     sides = [[window.side for window in phase.windows] for phase in stage.phases]
     bend = entries if stage.activation is not None else 0
     forward = bend + sum(2 * side * entries for phase in sides for side in phase)
@@ -138,19 +153,12 @@ def _of_stage(stage: Stage, entries: int) -> Segment:
         entries,
         count * entries,
     )
-    room = max(_room(phase, 4) for phase in stage.phases)
     return Segment(
         (row,),
-        forward_room=room,
-        keeping_room=room,
-        again_room=room,
-        back_room=max(_room(phase, 6 + len(phase.windows)) for phase in stage.phases),
+        forward_room=rooms[0],
+        keeping_room=rooms[0],
+        again_room=rooms[0],
+        back_room=rooms[1],
         record=(count - 1) * entries,
         in_place=True,
     )
-
-
-def _room(phase: Phase, arrays: int) -> int:
-    """Return the entries of so many chunks: what one thread holds."""
-    rows, columns = phase.chunk
-    return arrays * rows * phase.middle * columns

@@ -18,10 +18,10 @@ from adntn_ref.ad.activations import Activation
 from adntn_ref.program.stairs import Gate, Stair, stairs_of
 from adntn_ref.program.steps import Activate, Mix, Product, Program
 
-CHUNK = 2**16
-"""Entries of a chunk: with the states between its windows it stays in a level-2 cache."""
-LEADING = 2**9
-"""Largest middle of a phase that is not the last: a chunk then holds at least 128 columns."""
+CHUNK = 2**18
+"""Entries of a chunk: large enough that Python and the handing over of its lock between threads weigh little."""
+LEADING = 2**10
+"""Largest middle of a phase that is not the last: a chunk then holds at least 256 columns."""
 
 
 @dataclass(frozen=True)

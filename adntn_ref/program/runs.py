@@ -62,13 +62,12 @@ def run_of(program: Program | Frames, cores: Cores) -> Run:
     if isinstance(program, Frames):
         return FramesRun(program, cores)
     arrays = list(cores.values())
-    if not is_raw(*arrays):
-        return StepsRun(program, cores)
-    backend = backend_of(arrays[0])
-    of_plan, of_program = getattr(backend, "plan_run", None), getattr(backend, "program_run", StepsRun)
-    plan = plan_of(program) if of_plan is not None else None
-    run: Run = of_program(program, cores) if plan is None else of_plan(plan, cores)  # type: ignore[misc]
-    return run
+    backend = backend_of(arrays[0]) if is_raw(*arrays) else None
+    if (own_way := getattr(backend, "program_run", None)) is not None:
+        return own_way(program, cores)  # type: ignore[no-any-return]
+    runner = getattr(backend, "plan_run", None)
+    plan = plan_of(program) if runner is not None else None
+    return StepsRun(program, cores) if plan is None else runner(plan, cores)  # type: ignore[misc]
 
 
 @dataclass

@@ -87,33 +87,36 @@ def run_adjoint(run: Chain, saved: Saved, g: Array) -> Cores:
         for k in range(run.count - 1, -1, -1):
             g = run.back(k, saved.records[k], g, k < run.count - 1, found)
     elif run.count:
-        g = _Back(run, saved.inputs, found).carry(0, run.count, saved.inputs[0], g, saved.slots)
+        g = _carry(run, saved, g, found)
     return run.finish(g, found)
 
 
-@dataclass(frozen=True)
-class _Back:
-    """The adjoint with states computed again; ``inputs`` are those the forward run kept."""
+def _carry(run: Chain, saved: Saved, g: Array, found: dict[Any, Array]) -> Array:
+    """Carry g from the last state to the first, with states computed again.
 
-    run: Chain
-    inputs: dict[int, Array]
-    found: dict[Any, Array]
-
-    def carry(self, first: int, last: int, x: Array, g: Array, slots: int) -> Array:
-        """Carry g from state ``last`` to state ``first``, whose value is x, with ``slots`` more states kept at once."""
-        while last - first > 1:
+    A span (first, last, state ``first``, states that may be kept besides) is cut at the place of its next state; what
+    lies behind the cut is carried back first. Spans wait in a list: a program may have more segments than Python has
+    room for calls.
+    """
+    spans = [(0, run.count, saved.inputs[0], saved.slots or 0)]
+    while spans:
+        first, last, x, slots = spans.pop()
+        if last - first > 1:
             middle = split(last - first, slots) + first if slots else last - 1
             # Taken out, so that no more states are held than the schedule says; a second pullback runs them again.
-            state = self.inputs.pop(middle, None)
+            state = saved.inputs.pop(middle, None)
             if state is None:
                 state = x
                 for k in range(first, middle):
-                    state = self.run.forward(k, state)
-            g = self.carry(middle, last, state, g, slots - 1 if slots else 0)
-            last = middle
+                    state = run.forward(k, state)
+            spans += [(first, middle, x, slots), (middle, last, state, slots - 1 if slots else 0)]
             del state
-        record = self.run.again(first, x)
-        return self.run.back(first, record, g, last < self.run.count, self.found)
+        else:
+            record = run.again(first, x)
+            g = run.back(first, record, g, last < run.count, found)
+            del record
+        del x
+    return g
 
 
 def _places(first: int, last: int, slots: int) -> list[int]:

@@ -10,7 +10,7 @@ from adntn_ref.ad.arrays import backend_of
 from adntn_ref.ad.moving import on_host, to_backend
 from adntn_ref.ad.trees import leaves, map_leaves
 from adntn_ref.networks import BrickWall, Network
-from adntn_ref.networks.base import peaks
+from adntn_ref.networks.fitting import peaks
 
 from ..case import with_frozen
 from ..tolerance import allowed_errors

@@ -1,0 +1,54 @@
+"""Arrays that count what is done with them, and the memory that a call holds."""
+
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from adntn_ref.backends.numpy_backend import NumpyBackend
+
+
+class Counting(np.ndarray):
+    """An array that counts: 2 a term of a product's sum, 1 an entry of any other function, or that goes into a sum."""
+
+    operations = 0
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        plain = [np.asarray(x) for x in inputs]
+        kwargs["out"] = tuple(np.asarray(x) for x in kwargs["out"]) if "out" in kwargs else None
+        out = getattr(ufunc, method)(*plain, **kwargs)
+        each = 2 * plain[0].shape[-1] if ufunc is np.matmul else 1
+        Counting.operations += np.size(plain[0]) if method == "reduce" else each * np.size(out)
+        return np.asarray(out).view(Counting)
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        out = super().__array_function__(func, types, args, kwargs)
+        return out.view(Counting) if isinstance(out, np.ndarray) else out
+
+
+def counting(shape: tuple[int, ...], seed: int = 0) -> Counting:
+    """Return normal numbers that count."""
+    return np.random.default_rng(seed).standard_normal(shape).view(Counting)
+
+
+def count(run: Callable[[], Any]) -> tuple[int, Any]:
+    """Return the operations of a call, and its value; copies go on counting, where NumPy would return plain arrays."""
+    copy, scatter = np.ascontiguousarray, NumpyBackend.scatter_add
+    Counting.operations = 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(np, "ascontiguousarray", lambda x: copy(x).view(type(x)))
+        patch.setattr(NumpyBackend, "scatter_add", lambda self, x, *where: scatter(self, x, *where).view(type(x)))
+        value = run()
+    return Counting.operations, value
+
+
+def held(run: Callable[[], Any]) -> int:
+    """Return the bytes that a call holds at its worst moment, besides what was there before."""
+    run()
+    tracemalloc.start()
+    run()
+    found = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return found
