@@ -11,7 +11,7 @@ Więtczak (arXiv 2606.00130).
 ((120, 84), 540)
 """
 
-from adntn_ref import ad, errors
+from adntn_ref import ad, errors, nn
 from adntn_ref._version import __version__
 from adntn_ref.ad import (
     Var,
@@ -31,6 +31,7 @@ from adntn_ref.compression.files import CompressedFile, Entry, load_compressed, 
 from adntn_ref.compression.fit import fit
 from adntn_ref.compression.many import fit_many
 from adntn_ref.compression.method import FitResult
+from adntn_ref.compression.modelfile import load_model, save_model
 from adntn_ref.compression.objectives import output_error, relative_error
 from adntn_ref.compression.statistics import OutputStatistics, layer_statistics
 from adntn_ref.compression.train import Rates, TrainResult, train
@@ -57,10 +58,14 @@ from adntn_ref.networks import (
     from_spec,
 )
 from adntn_ref.networks.layer import LayerCost, layer_cost
+from adntn_ref.networks.together import vjp_many
 from adntn_ref.nn import data
+from adntn_ref.nn.attention import EncoderLayer
 from adntn_ref.nn.cached import CachedWeights
-from adntn_ref.nn.layers import Activation, AvgPool, Conv2d, Flatten, Linear, MaxPool
-from adntn_ref.nn.models import Generated, Sequential, accuracy, fc2, lenet5
+from adntn_ref.nn.layers import Activation, AvgPool, Conv2d, Dropout, Flatten, Linear, MaxPool
+from adntn_ref.nn.models import Generated, Sequential, accuracy
+from adntn_ref.nn.normalisation import BatchNorm, LayerNorm, LocalResponseNorm
+from adntn_ref.nn.zoo import fc2, lenet5
 from adntn_ref.program.cost import Cost
 
 __all__ = [
@@ -73,6 +78,7 @@ __all__ = [
     "Activation",
     "AdntnError",
     "AvgPool",
+    "BatchNorm",
     "BrickWall",
     "CachedWeights",
     "Compressed",
@@ -80,13 +86,17 @@ __all__ = [
     "Conv2d",
     "Cost",
     "Delta",
+    "Dropout",
+    "EncoderLayer",
     "Entry",
     "ErrorBound",
     "FitResult",
     "Flatten",
     "Generated",
     "LayerCost",
+    "LayerNorm",
     "Linear",
+    "LocalResponseNorm",
     "LowRank",
     "MaxPool",
     "Network",
@@ -123,13 +133,17 @@ __all__ = [
     "layer_statistics",
     "lenet5",
     "load_compressed",
+    "load_model",
     "minimise",
+    "nn",
     "output_error",
     "relative_error",
     "save_compressed",
+    "save_model",
     "stop_gradient",
     "to_backend",
     "train",
     "value_and_grad",
     "vjp",
+    "vjp_many",
 ]

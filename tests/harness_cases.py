@@ -170,6 +170,8 @@ CHOICE = [
     ),
     of("log_softmax", "", ad.log_softmax, In(), third=True),
     of("log_softmax", "first axis", lambda x: ad.log_softmax(x, axis=0), In()),
+    of("softmax", "", ad.softmax, In(), third=True),
+    of("softmax", "first axis", lambda x: ad.softmax(x, axis=0), In()),
     of("cross_entropy", "", lambda x: ad.cross_entropy(x, np.array([2, 0])), In(), third=True),
 ]
 

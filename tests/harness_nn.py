@@ -6,7 +6,7 @@ import numpy as np
 from harness import Case, In
 
 from adntn_ref import ad
-from adntn_ref.ad import convolution, nn_ops
+from adntn_ref.ad import convolution, nn_ops, normalisation
 from adntn_ref.networks import BrickWall, ProgramNetwork
 from adntn_ref.networks.programmed import network_weight
 
@@ -111,4 +111,47 @@ def networks() -> list[Case]:
     ]
 
 
-CASES = [*convolutions(), *pools(), *networks()]
+NORMALISATIONS: list[tuple[str, tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = [
+    ("batch", (2, 2, 2, 1), (1, 2, 1, 1), (1, 2, 1, 1), (0, 2, 3)),
+    ("layer", (2, 3), (3,), (3,), (-1,)),
+    ("numbers", (3, 2), (), (), (0,)),
+    ("weight within", (3, 2), (3, 1), (2,), (0,)),
+]
+
+
+def normalisations() -> list[Case]:
+    cases = [
+        Case(
+            "normalise",
+            lambda x, w, b, a=axes: nn_ops.normalise(x, w, b, axes=a, eps=0.1),
+            (In(x), In(w), In(b)),
+            label,
+            third=label == "layer",
+        )
+        for label, x, w, b, axes in NORMALISATIONS
+    ]
+    known = Case(
+        "normalise",
+        lambda x, w: nn_ops.normalise(ad.sin(x), w, 0.5, axes=(0,), known=moments_of(ad.sin(x))),
+        (In((3, 2)), In((2,))),
+        "known moments",
+    )
+    sizes = ((1, (2, 2)), (2, (1, 3, 2)), (3, (2, 4)), (5, (1, 2, 1, 2)))
+    responses = [
+        Case(
+            "local_response_norm",
+            lambda x, n=size: nn_ops.local_response_norm(x, n, alpha=0.5),
+            (In(shape),),
+            f"size {size}",
+        )
+        for size, shape in sizes
+    ]
+    return [*cases, known, *responses]
+
+
+def moments_of(x: Any) -> Any:
+    raw = ad.stop_gradient(x)
+    return normalisation.moments(np, raw, (0,))
+
+
+CASES = [*convolutions(), *pools(), *networks(), *normalisations()]

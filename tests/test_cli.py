@@ -18,7 +18,7 @@ from adntn_ref.cli.output import Output, size
 from adntn_ref.compression.tensorfile import TensorFile, write_tensors
 from adntn_ref.program.memory import LIMIT_VARIABLE
 
-COMMANDS = ("demo", "compress", "expand", "cost", "info")
+COMMANDS = ("demo", "compress", "expand", "cost", "info", "data")
 
 
 def model() -> dict[str, np.ndarray]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import adntn_ref as ar
 from adntn_ref import ad
 from adntn_ref.errors import ArrayError, SpecError
+from adntn_ref.nn.attention import MeanToken, PositionEmbedding, Tokens
 from adntn_ref.nn.layers import he_normal
 from adntn_ref.validation.checks.gradients import check_gradient
 
@@ -22,6 +23,14 @@ SMOOTH: list[tuple[str, Any, tuple[int, ...]]] = [
     ("mean pooling", ar.AvgPool(2, stride=1, padding=1), (2, 3, 3)),
     ("flatten", ar.Flatten(), (2, 2, 2)),
     ("tanh", ar.Activation("tanh"), (2, 3)),
+    ("layer norm", ar.LayerNorm(3), (2, 3)),
+    ("local response norm", ar.LocalResponseNorm(3, alpha=0.5), (4, 2, 1)),
+    ("encoder", ar.EncoderLayer(4, 2, 3, "gelu"), (3, 4)),
+    ("encoder, norm first", ar.EncoderLayer(4, 1, 2, "tanh", norm_first=True), (2, 4)),
+    ("tokens", Tokens(), (2, 2, 3)),
+    ("places", PositionEmbedding(2, 3), (2, 3)),
+    ("mean token", MeanToken(), (2, 3)),
+    ("dropout", ar.Dropout(), (2, 3)),
 ]
 KINKED: list[tuple[str, Any, tuple[int, ...]]] = [
     ("maximum pooling", ar.MaxPool(2, stride=1), (1, 3, 3)),
@@ -109,6 +118,20 @@ def test_he_normal() -> None:
         (lambda: ar.AvgPool(2, stride=(2, 0)), "stride must be"),
         (lambda: ar.MaxPool(2, padding=-1), "padding must be"),
         (lambda: ar.Activation("softplus"), "softplus"),
+        (lambda: ar.BatchNorm(0), "channels of BatchNorm must be an integer >= 1, got 0"),
+        (lambda: ar.BatchNorm(2, eps=0.0), "eps of BatchNorm must be a number > 0, got 0.0"),
+        (lambda: ar.BatchNorm(2, momentum=1.5), "momentum of BatchNorm must be at most 1, got 1.5"),
+        (lambda: ar.BatchNorm(2, momentum="x"), "momentum of BatchNorm must be a number"),  # type: ignore[arg-type]
+        (lambda: ar.LayerNorm(2, eps=-1.0), "eps of LayerNorm must be a number > 0"),
+        (lambda: ar.LocalResponseNorm(0), "size of LocalResponseNorm"),
+        (lambda: ar.LocalResponseNorm(5, k=0.0), "k of LocalResponseNorm must be a number > 0"),
+        (lambda: ar.Dropout(1.0), r"p of Dropout must be a number in \[0, 1\), got 1.0"),
+        (lambda: ar.Dropout(True), "p of Dropout"),
+        (lambda: ar.EncoderLayer(6, 4, 8), "4 heads do not divide a width of 6"),
+        (lambda: ar.EncoderLayer(6, 3, 0), "hidden of EncoderLayer"),
+        (lambda: ar.EncoderLayer(6, 3, 2, "softplus"), "softplus"),
+        (lambda: ar.EncoderLayer(6, 3, 2, dropout=-0.1), "p of Dropout"),
+        (lambda: PositionEmbedding(0, 3), "tokens of PositionEmbedding"),
     ],
 )
 def test_bad_layer(make: Any, message: str) -> None:
@@ -126,6 +149,14 @@ def test_bad_layer(make: Any, message: str) -> None:
         (ar.Conv2d(2, 1, 3), (2, 2, 5), "a window of 3 does not fit an axis of 2"),
         (ar.MaxPool(2), (5, 5), "pooling takes images"),
         (ar.AvgPool(6), (1, 5, 5), "a window of 6 does not fit"),
+        (ar.BatchNorm(3), (2, 4, 4), r"BatchNorm\(3\) takes 3 channels, got shape \(2, 4, 4\)"),
+        (ar.BatchNorm(3), (3, 4), "takes 3 channels"),
+        (ar.LayerNorm(3), (3, 4), r"LayerNorm\(3\) takes vectors of 3"),
+        (ar.LocalResponseNorm(), (), "needs channels"),
+        (ar.EncoderLayer(4, 2, 4), (3, 5), r"takes tokens \(tokens, 4\), got shape \(3, 5\)"),
+        (Tokens(), (2, 3), "tokens are made of images"),
+        (PositionEmbedding(2, 3), (3, 3), r"takes tokens \(2, 3\)"),
+        (MeanToken(), (2,), "the mean token is of tokens"),
     ],
 )
 def test_bad_input_shape(layer: Any, shape: tuple[int, ...], message: str) -> None:

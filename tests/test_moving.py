@@ -138,6 +138,17 @@ def test_cotangents_of_another_backend(backend: Any) -> None:
             pullback(cotangent)
 
 
+def test_inputs_and_stacked_cotangents_of_another_backend(backend: Any) -> None:
+    low, there = ar.LowRank((4, 6), 2), ar.to_backend(np.ones((3, 6)), backend.name)
+    with pytest.raises(
+        ArrayError, match=f"the batch of inputs is an array of the backend {backend.name}, the weight of numpy"
+    ):
+        low.apply(low.init(), there)
+    stacked = {name: np.stack([core, core]) for name, core in NET.init().items()}
+    with pytest.raises(ArrayError, match=f"the cotangent is an array of the backend {backend.name}"):
+        ar.vjp_many(NET, stacked)[1](ar.to_backend(np.ones((2, 4, 6)), backend.name))
+
+
 def test_decompositions_and_their_like_run_on_numpy(backend: Any) -> None:
     with pytest.raises(ArrayError, match="the target must be a NumPy array"):
         ar.LowRank((4, 6), 1).decompose(ar.to_backend(np.ones((4, 6)), backend.name))

@@ -15,6 +15,7 @@ import adntn_ref as ar
 from adntn_ref import ad
 from adntn_ref.ad.trees import leaves, map_leaves
 from adntn_ref.networks import ProgramNetwork
+from adntn_ref.nn.attention import MeanToken, PositionEmbedding, Tokens
 from adntn_ref.validation.strategies import cotangent, networks, parameters
 
 SHAPE = (6, 10)
@@ -112,6 +113,52 @@ def test_networks_on_the_tape(backend: Any, net: Any) -> None:
 
     there, c = ar.to_backend((params, g), backend.name)
     agree(ar.grad(lambda p: f(p, c))(there), ar.grad(lambda p: f(p, g))(params), 1e-12)
+
+
+@pytest.mark.parametrize("net", [net for net in OTHERS.values() if not net.apply_refusal], ids=repr)
+def test_products_site_by_site(backend: Any, net: Any) -> None:
+    params, x = net.init(0), np.random.default_rng(0).standard_normal((3, int(np.prod(net.placement.shape[1:]))))
+
+    def f(p: Any, z: Any) -> Any:
+        return ad.sum(ad.sin(net.apply(p, z)))
+
+    there = ar.to_backend((params, x), backend.name)
+    agree(net.apply(*there), net.apply(params, x), 1e-12)
+    agree(ar.grad(f, (0, 1))(*there), ar.grad(f, (0, 1))(params, x), 1e-12)
+
+
+def test_several_at_once(backend: Any) -> None:
+    net = ar.BrickWall(SHAPE, 2)
+    stacked = {name: np.stack([net.init(k)[name] for k in range(3)]) for name in net.core_shapes}
+    g = np.stack([cotangent(net, k, "float64") for k in range(3)])
+    weights, pullback = ar.vjp_many(net, stacked)
+    there, c = ar.to_backend((stacked, g), backend.name)
+    weights_there, pullback_there = ar.vjp_many(net, there)
+    agree((weights_there, pullback_there(c)), (weights, pullback(g)), 1e-12)
+
+
+def test_attention_and_normalisation(backend: Any) -> None:
+    """As in training, with dropout and running statistics; and in evaluation."""
+    layers = (
+        ("conv", ar.Conv2d(1, 4, 3)),
+        ("norm", ar.BatchNorm(4)),
+        ("response", ar.LocalResponseNorm(3)),
+        ("tokens", Tokens()),
+        ("position", PositionEmbedding(16, 4)),
+        ("block", ar.EncoderLayer(4, 2, 6, "gelu", dropout=0.3)),
+        ("mean", MeanToken()),
+    )
+    model, x = ar.Sequential((1, 6, 6), layers), np.random.default_rng(0).standard_normal((5, 1, 6, 6))
+    state = model.init(0, "float64")
+    buffers = {name: state[name] for name in model.buffer_shapes}
+    params = {name: state[name] for name in model.param_shapes}
+
+    def f(p: Any, z: Any, kept: Any) -> Any:
+        y, updates = model.in_training({**p, **kept}, z, np.random.default_rng(3))
+        return ad.sum(ad.sin(y)) + ad.sum(ad.cos(model({**p, **kept}, z))), updates
+
+    there = ar.to_backend((params, x, buffers), backend.name)
+    agree(ar.value_and_grad(f, has_aux=True)(*there), ar.value_and_grad(f, has_aux=True)(params, x, buffers), 1e-11)
 
 
 @pytest.mark.parametrize("name", ["trainable start", "mera", "frames"])

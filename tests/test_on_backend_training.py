@@ -83,6 +83,41 @@ def test_training(backend: Any, make: Any, optimiser: str) -> None:
         assert watch.quiet(4)  # 60 images, 16 a batch
 
 
+def normalised() -> tuple[ar.Sequential, dict[str, Any]]:
+    """A model with running statistics, for augmented images."""
+    layers = (
+        ("conv", ar.Conv2d(1, 4, 2)),
+        ("norm", ar.BatchNorm(4)),
+        ("relu", ar.Activation("relu")),
+        ("flatten", ar.Flatten()),
+        ("fc", ar.Linear(36, 4)),
+    )
+    model = ar.Sequential((1, 4, 4), layers)
+    return model, model.init(0)
+
+
+def test_running_statistics_and_augmentation(backend: Any, tmp_path: Path) -> None:
+    """The same course as on NumPy, nothing moved within an epoch, and resumed to the bit with its buffers."""
+    (model, params), data = normalised(), split()
+    options: dict[str, Any] = {"batch_size": 16, "augmentation": ar.data.Augmentation(1)}
+    here, watch = ar.train(model, params, data, epochs=3, **options), Watch()
+    there = ar.train(model, params, data, epochs=3, backend=backend.name, callback=watch, **options)
+    close(there.history.loss, here.history.loss, 1e-4)
+    for name in model.buffer_shapes:
+        close(ar.to_backend(there.params[name], "numpy"), here.params[name], 1e-4)
+    if backend.name == "strict":
+        assert watch.quiet(4)
+
+    def stop(tick: Any) -> bool:
+        return bool(tick.step == 9)
+
+    options |= {"checkpoint": tmp_path / "half.npz", "epochs": 3, "backend": backend.name}
+    ar.train(model, params, data, callback=stop, **options)
+    resumed = ar.train(model, params, data, **options)
+    assert resumed.history.loss == there.history.loss
+    assert same(*(ar.to_backend(result.params, "numpy") for result in (resumed, there)))
+
+
 def test_lenet_with_generated_layers(backend: Any) -> None:
     """One epoch of LeNet-5, three of its layers generated, of steps of which none waits."""
     rng = np.random.default_rng(0)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import adntn_ref as ar
+from adntn_ref.compression import optimisers
 from adntn_ref.compression.optimisers import SGD, Adam, Packing, clip_norm, make_optimiser, rate_at
 from adntn_ref.errors import AdntnError, DTypeError, ParameterError, SpecError, TapeError
 
@@ -95,6 +96,24 @@ def test_update_keeps_dtype_and_place(name: str, dtype: str) -> None:
     assert (kept < 1).all()
     assert {key: value.ctypes.data for key, value in state.items()} == places
     assert {value.dtype.name for value in state.values()} == {dtype}
+
+
+@pytest.mark.parametrize("rates", ["number", "vector"])
+@pytest.mark.parametrize("name", ["adam", "sgd"])
+def test_an_update_in_pieces_has_the_same_bits(name: str, rates: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(2)
+    rate = rng.random(101).astype("f4") if rates == "vector" else 0.1
+    found = []
+    for piece in (7, 1000):
+        monkeypatch.setattr(optimisers, "PIECE", piece)
+        optimiser, vector = make_optimiser(name), np.ones(101, "f4")
+        state = optimiser.start(vector)
+        for step in range(3):
+            g = np.random.default_rng(step).standard_normal(101).astype("f4")
+            optimiser.update(vector, g, state, step, rate, 0.3)
+        found.append(b"".join(x.tobytes() for x in (vector, *state.values())))
+    assert found[0] == found[1]
+    assert len(list(optimisers.pieces(np.ones((2000, 3))))) == 1  # rows of several fits are not split
 
 
 def test_make_optimiser() -> None:

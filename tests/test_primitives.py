@@ -219,6 +219,23 @@ def test_stack_refuses_different_shapes() -> None:
         ad.stack([np.ones(3), np.ones(2)])
 
 
+@pytest.mark.parametrize(
+    ("call", "error", "phrase"),
+    [
+        (lambda x: ad.normalise(x, 1.0, 0.0, axes=()), ArrayError, r"over the axes \(\) of an array of shape \(2, 3\)"),
+        (lambda x: ad.normalise(x, 1.0, 0.0, axes=(2,)), ArrayError, r"over the axes \(2,\)"),
+        (lambda x: ad.normalise(x[:0], 1.0, 0.0, axes=(0,)), ArrayError, r"over no entries: axes \(0,\)"),
+        (lambda x: ad.normalise(x, 1.0, 0.0, axes=(0,), eps=0.0), SpecError, "eps must be positive, got 0.0"),
+        (lambda x: ad.local_response_norm(x[0], 2), ArrayError, r"needs channels \(N, C, ...\), got shape \(3,\)"),
+        (lambda x: ad.local_response_norm(x, 0), SpecError, "size must be at least 1, got 0"),
+    ],
+)
+def test_normalisation_refuses(call: Callable[..., object], error: type[Exception], phrase: str) -> None:
+    for run in (call, lambda x: ad.vjp(call, x)):
+        with pytest.raises(error, match=phrase):
+            run(np.ones((2, 3)))
+
+
 @pytest.mark.parametrize("other", [2.0, np.array(2.0)])
 def test_matmul_refuses_numbers(other: object) -> None:
     with pytest.raises(ArrayError, match=r"matmul needs arrays with axes, got shapes \(3,\) and \(\)"):

@@ -241,7 +241,7 @@ def test_memory_as_it_is_held(net: Any, schedule: str, monkeypatch: pytest.Monke
         weight, pullback = net.vjp(params, schedule=schedule)
         pullback(weight.copy())
 
-    assert abs(held(both) / cost.peak_bytes_backward - 1) < (0.06 if isinstance(net, ar.BrickWall) else 0.1)
+    assert abs(held(both) / cost.peak_bytes_backward - 1) < (0.07 if isinstance(net, ar.BrickWall) else 0.1)
 
 
 def test_a_periodic_pair_holds_a_third_state() -> None:
@@ -254,7 +254,7 @@ def test_memory_of_generating(net: Any, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setenv(workers.THREADS_VARIABLE, "1")
     params = net.init()
     ratio = held(lambda: net.generate(params)) / net.cost("float64").peak_bytes_forward
-    assert abs(ratio - 1) < (0.06 if isinstance(net, ar.BrickWall) else 0.1)
+    assert abs(ratio - 1) < (0.07 if isinstance(net, ar.BrickWall) else 0.1)
 
 
 def test_a_cotangent_that_is_recorded_goes_step_by_step() -> None:

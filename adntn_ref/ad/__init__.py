@@ -7,8 +7,8 @@ beside them (``ad.grad``, ``ad.vjp``, ...).
 from adntn_ref.ad import rules
 from adntn_ref.ad.activations import ACTIVATIONS, Activation, get_activation
 from adntn_ref.ad.einsum import einsum, tensordot
-from adntn_ref.ad.losses import cross_entropy, log_softmax, logsumexp
-from adntn_ref.ad.nn_ops import avg_pool2d, conv2d, max_pool2d
+from adntn_ref.ad.losses import cross_entropy, log_softmax, logsumexp, softmax
+from adntn_ref.ad.nn_ops import avg_pool2d, conv2d, local_response_norm, max_pool2d, normalise
 from adntn_ref.ad.ops import (
     PRIMITIVES,
     abs,
@@ -83,6 +83,7 @@ __all__ = [
     "jacobian",
     "jvp",
     "leaky_relu",
+    "local_response_norm",
     "log",
     "log_softmax",
     "logsumexp",
@@ -94,6 +95,7 @@ __all__ = [
     "minimum",
     "multiply",
     "negative",
+    "normalise",
     "positive",
     "power",
     "real",
@@ -104,6 +106,7 @@ __all__ = [
     "sigmoid",
     "silu",
     "sin",
+    "softmax",
     "sqrt",
     "square",
     "stack",

@@ -149,14 +149,16 @@ def conv2d_weight_adjoint(
     (_, out, rows, columns), (_, channels, kh, kw) = shape, w_shape
     if _is_pointwise(w_shape, stride, padding):
         return _pointwise_weight_adjoint(xp, x, g, groups).reshape(w_shape)
-    total = xp.zeros((groups, kh * channels * kw, out // groups), dtype=xp.result_type(x, g))
+    total = xp.zeros((groups, out // groups, kh * channels * kw), dtype=xp.result_type(x, g))
     for part in _chunks(x.shape, w_shape, columns, padding):
         window = _windows(xp, x[part], w_shape, stride, padding, dilation, groups)
         cotangent = _batch_last(xp, g[part], groups).reshape(groups, rows, out // groups, -1)
-        for h in range(rows):  # not one batched product: that would keep one dw for every row before adding them
-            total += xp.matmul(window[:, h], cotangent[:, h].swapaxes(-1, -2))
-    dw = total.reshape(groups, kh, channels, kw, out // groups).transpose(0, 4, 2, 1, 3)
-    return xp.ascontiguousarray(dw.reshape(w_shape))
+        # Few pixels: unrolling all rows is less work than adding up a dw for each. Many: never one dw for every row.
+        together = rows if window.shape[-1] < out // groups else 1
+        for h in range(0, rows, together):
+            a, b = (some[:, h : h + together].swapaxes(1, 2) for some in (cotangent, window))
+            total += xp.matmul(a.reshape(*total.shape[:2], -1), b.reshape(groups, total.shape[2], -1).swapaxes(-1, -2))
+    return xp.ascontiguousarray(total.reshape(groups, -1, kh, channels, kw).swapaxes(2, 3)).reshape(w_shape)
 
 
 def _is_pointwise(w_shape: Shape, stride: Pair, padding: Pair) -> bool:
@@ -165,8 +167,7 @@ def _is_pointwise(w_shape: Shape, stride: Pair, padding: Pair) -> bool:
 
 def _pointwise(xp: Any, matrix: Array, images: Array) -> Array:
     """Multiply every pixel's channels by ``matrix (groups, out, in)``."""
-    n, _, height, width = images.shape
-    groups, out, channels = matrix.shape
+    (n, _, height, width), (groups, out, channels) = images.shape, matrix.shape
     pixels = images.reshape(n, groups, channels, height * width)
     return xp.matmul(matrix, pixels).reshape(n, groups * out, height, width)
 
@@ -286,8 +287,7 @@ def max_pool2d(xp: Any, x: Array, kernel: Pair, stride: Pair, padding: Pair = (0
 def max_pool2d_adjoint(xp: Any, g: Array, winner: Array, x_shape: Shape, scatter_add: Any = None) -> Array:
     """Add every g to the pixel that won: the transpose of :func:`max_pool2d_gather`.
 
-    ``dx[n, c].flat[winner[n, c, h, w]] += g[n, c, h, w]``, of shape ``x_shape``; g and winner are ``(N, C, Ho, Wo)``,
-    ``scatter_add`` a backend's (NumPy's by default).
+    ``dx[n, c].flat[winner[n, c, h, w]] += g[n, c, h, w]``, of shape ``x_shape``; ``scatter_add`` is a backend's.
 
     Raises
     ------
@@ -295,10 +295,10 @@ def max_pool2d_adjoint(xp: Any, g: Array, winner: Array, x_shape: Shape, scatter
         If the shapes do not fit one another.
     """
     _require_shape("the cotangent of max_pool2d", g.shape, winner.shape)
-    index = _winner_index(xp, winner, x_shape)
+    index, size = _winner_index(xp, winner, x_shape), math.prod(x_shape)
     if scatter_add is not None:
-        return scatter_add(g.reshape(-1), index, (math.prod(x_shape),)).reshape(x_shape)
-    dx = xp.zeros(math.prod(x_shape), dtype=g.dtype)
+        return scatter_add(g.reshape(-1), index, (size,)).reshape(x_shape)
+    dx = xp.zeros(size, dtype=g.dtype)
     xp.add.at(dx, index, g.reshape(-1))
     return dx.reshape(x_shape)
 

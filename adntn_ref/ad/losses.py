@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from adntn_ref.ad.arrays import Array, backend_of, namespace
-from adntn_ref.ad.ops import function, getitem, mean, negative, primitive, subtract, sum, where
+from adntn_ref.ad.ops import exp, function, getitem, mean, negative, primitive, subtract, sum, where
 from adntn_ref.ad.tape import stop_gradient
 from adntn_ref.errors import ArrayError, DTypeError
 
@@ -22,6 +22,12 @@ def logsumexp(xp: Any, x: Array, axis: int = -1, keepdims: bool = False) -> Arra
 def log_softmax(x: Array, axis: int = -1) -> Array:
     """x_i - log sum_j e^{x_j} along ``axis``."""
     return subtract(x, logsumexp(x, axis=axis, keepdims=True))
+
+
+@function
+def softmax(x: Array, axis: int = -1) -> Array:
+    """e^{x_i} / sum_j e^{x_j} along ``axis``."""
+    return exp(log_softmax(x, axis=axis))
 
 
 @function

@@ -1,18 +1,24 @@
-"""Convolution and pooling as differentiable functions; the arithmetic is in :mod:`adntn_ref.ad.convolution`.
+"""Convolution, pooling and normalisation as differentiable functions.
 
-Convolution is bilinear, and so are its two adjoints: three primitives that are each other's derivatives, closed under
-differentiation to any order. Pooling by maximum is picking at fixed positions once the winners are known.
+The arithmetic is in :mod:`adntn_ref.ad.convolution` and :mod:`adntn_ref.ad.normalisation`. Convolution is bilinear, and
+so are its two adjoints: three primitives that are each other's derivatives, closed under differentiation to any order.
+Pooling by maximum is picking at fixed positions once the winners are known.
 """
 
 from functools import partial
 from itertools import product
+from math import prod
 from typing import Any
 
-from adntn_ref.ad import convolution
+import numpy as np
+
+from adntn_ref.ad import convolution, normalisation, ops
 from adntn_ref.ad.arrays import Array, backend_of, namespace
 from adntn_ref.ad.convolution import Pair
-from adntn_ref.ad.ops import function, primitive
-from adntn_ref.ad.tape import stop_gradient
+from adntn_ref.ad.normalisation import Axes
+from adntn_ref.ad.ops import function, primitive, register
+from adntn_ref.ad.tape import Primitive, stop_gradient
+from adntn_ref.errors import ArrayError, SpecError
 
 ONE: Pair = (1, 1)
 NONE: Pair = (0, 0)
@@ -90,3 +96,67 @@ def max_pool2d(x: Array, kernel: Pair, stride: Pair | None = None, padding: Pair
     y, winner = convolution.max_pool2d(namespace(raw), raw, kernel, steps, padding)
     apart = (-(-kernel[0] // steps[0]), -(-kernel[1] // steps[1]))
     return y if raw is x else pool_gather(x, winner=winner, apart=apart)
+
+
+def _normalise(
+    xp: Any,
+    x: Array,
+    w: Array,
+    b: Array,
+    *,
+    axes: Axes,
+    eps: float = 1e-5,
+    known: tuple[Array, Array] | None = None,
+) -> tuple[Array, tuple[Array, Array]]:
+    r"""Standardise x over ``axes``, then scale and shift: :math:`y = w (x - \mu) / \sqrt{\sigma^2 + \epsilon} + b`.
+
+    w and b broadcast against x. ``known`` are raw mean and variance of this x, where the caller has them already: they
+    save time and change no value and no derivative. The residual is the standardised x and the inverse deviation.
+    """
+    normalisation.check(x.shape, axes, eps)
+    standard, inverse = normalisation.standardise(xp, x, axes, eps, known)
+    return standard * w + b, (standard, inverse)
+
+
+_normalise.__name__ = "normalise"
+normalise = register(Primitive(_normalise, has_residual=True))
+
+
+def standardised(x: Array, axes: Axes, eps: float) -> tuple[Array, Array]:
+    """Return the standardised x and the inverse deviation, recorded step by step: what ``normalise`` does in one."""
+    centred = ops.subtract(x, ops.mean(x, axis=axes, keepdims=True))
+    variance = ops.mean(ops.square(centred), axis=axes, keepdims=True)
+    inverse = ops.divide(1.0, ops.sqrt(ops.add(variance, eps)))
+    return ops.multiply(centred, inverse), inverse
+
+
+@function
+def local_response_norm(x: Array, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Array:
+    r"""Divide by a power of the neighbouring channels' mean square (Krizhevsky et al. 2012, as PyTorch defines it).
+
+    .. math:: y_c = x_c \Big/ \Big(k + \frac{\alpha}{n} \sum_{c' = c - \lfloor n/2 \rfloor}^{c + \lfloor (n-1)/2
+       \rfloor} x_{c'}^2\Big)^{\beta}
+
+    x is (N, C, ...) and n is ``size``; channels that do not exist count as zeros. The paper's alpha is alpha / n here.
+
+    Raises
+    ------
+    ArrayError, SpecError
+        For an x without channels, or a size below 1.
+    """
+    shape = tuple(stop_gradient(x).shape)
+    if len(shape) < 2:
+        raise ArrayError(f"local response normalisation needs channels (N, C, ...), got shape {shape}")
+    if size < 1:
+        raise SpecError(f"size must be at least 1, got {size}")
+    squares = ops.reshape(ops.square(x), shape=(shape[0], shape[1], prod(shape[2:])))
+    summed = ops.reshape(ops.matrix_product(_band(shape[1], size, x), squares), shape=shape)
+    return ops.divide(x, ops.power(ops.add(ops.multiply(summed, alpha / size), k), beta))
+
+
+def _band(channels: int, size: int, like: Array) -> Array:
+    """Return the matrix of zeros and ones that sums each channel's window, raw, in the dtype of ``like``."""
+    raw = stop_gradient(like)
+    ahead = np.arange(channels)[None, :] - np.arange(channels)[:, None]
+    window = (ahead >= -(size // 2)) & (ahead <= (size - 1) // 2)
+    return backend_of(raw).asarray(window.astype(raw.dtype.name))

@@ -10,7 +10,7 @@ any number of arguments, ``rule(needed, g, y, residual, *args, **kwargs)``.
 """
 
 from collections.abc import Callable
-from math import pi, sqrt
+from math import pi, prod, sqrt
 from typing import Any
 
 import numpy as np
@@ -56,6 +56,14 @@ def swap(x: Array) -> Array:
     """Exchange the last two axes."""
     n = len(shape_of(x))
     return ops.transpose(x, axes=(*range(n - 2), n - 1, n - 2))
+
+
+def _product_second(g: Array, y: Array, a: Array, b: Array) -> Array:
+    """Y = a b:  gb = a^H g; where b is a transposed matrix, as a layer's weight, gb^T is made, to lie as b does."""
+    raw = stop_gradient(b)
+    if len(shape_of(b)) == 2 == len(shape_of(g)) and isinstance(raw, np.ndarray) and raw.flags.f_contiguous:
+        return like(b, swap(ops.matrix_product(swap(g), conj(a))))
+    return like(b, ops.matrix_product(swap(conj(a)), g))
 
 
 def _power_base(g: Array, y: Array, a: Array, b: Array) -> Array:
@@ -187,6 +195,46 @@ def _onto_diagonals(gx: Array, kept: Labels, mine: Labels, shape: tuple[int, ...
     return contract(gx, *units, inputs=(tuple(first[label] for label in kept), *names), output=tuple(axes)), axes
 
 
+def _normalise(
+    needed: tuple[int, ...],
+    g: Array,
+    y: Array,
+    residual: Any,
+    x: Array,
+    w: Array,
+    b: Array,
+    *,
+    axes: Any,
+    eps: float = 1e-5,
+    known: Any = None,
+) -> dict[int, Array]:
+    """Y = w z + b with z = (x - mean) r:  gb = g,  gw = z* g,  gx = r* (h - mean h - z* mean(z* h)).
+
+    Here h = w* g, and * is the conjugate; where w is one number for all that is averaged it is taken out of the means.
+    """
+    z, r = residual if stop_gradient(x) is x else nn_ops.standardised(x, axes, eps)
+    z, r, dims = conj(z), conj(r), len(shape_of(x))
+    averaged = {a % dims for a in axes}
+    outside = _repeated_along(shape_of(w), averaged, dims)
+    h, scale = (g, conj(w) * r) if outside else (g * conj(w), r)
+    total, dot = (ops.sum(part, axis=axes, keepdims=True) for part in (h, h * z))
+    pulled = {}
+    if 0 in needed:
+        share = 1.0 / prod(shape_of(x)[a] for a in averaged)
+        pulled[0] = like(x, scale * (h - total * share - z * (dot * share)))
+    if 1 in needed:
+        pulled[1] = like(w, dot if outside else g * z)
+    if 2 in needed:
+        pulled[2] = like(b, total if outside and _repeated_along(shape_of(b), averaged, dims) else g)
+    return pulled
+
+
+def _repeated_along(shape: tuple[int, ...], averaged: set[int], dims: int) -> bool:
+    """Whether an array of ``shape`` is repeated along every averaged axis, so that sums over these are on its way."""
+    lengths = (1,) * (dims - len(shape)) + shape
+    return all(lengths[a] == 1 for a in averaged)
+
+
 def _geometry(given: dict[str, Any]) -> dict[str, Any]:
     """Fill in the geometry of a convolution that its caller left to the defaults."""
     return {"stride": (1, 1), "padding": (0, 0), "dilation": (1, 1), "groups": 1, **given}
@@ -208,7 +256,7 @@ EACH: dict[str, tuple[Callable[..., Array] | None, ...]] = {
     "negative": (lambda g, y, x: -g,),
     "matrix_product": (  # y = a b:  ga = g b^H,  gb = a^H g
         lambda g, y, a, b: like(a, ops.matrix_product(g, swap(conj(b)))),
-        lambda g, y, a, b: like(b, ops.matrix_product(swap(conj(a)), g)),
+        _product_second,
     ),
     # shape
     "reshape": (lambda g, y, x, shape: ops.reshape(g, shape=shape_of(x)),),
@@ -270,6 +318,7 @@ EACH: dict[str, tuple[Callable[..., Array] | None, ...]] = {
 JOINT: dict[str, Callable[..., dict[int, Array]]] = {
     "join": _join,
     "contract": _contract,
+    "normalise": _normalise,
 }
 
 

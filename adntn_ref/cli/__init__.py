@@ -13,7 +13,7 @@ from typing import NoReturn
 from adntn_ref._version import __version__
 from adntn_ref.ad.moving import available
 from adntn_ref.backend import BACKEND_VARIABLE
-from adntn_ref.cli import commands, demo
+from adntn_ref.cli import commands, data, demo
 from adntn_ref.cli.output import Output
 from adntn_ref.errors import AdntnError
 from adntn_ref.program.memory import LIMIT_VARIABLE, parse_bytes
@@ -38,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = Parser(prog="adntn-ref", description="Tensor-network weight generators that compress neural networks.")
     parser.add_argument("--version", action="version", version=f"adntn-ref {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for add in (demo.add, commands.add_compress, commands.add_expand, commands.add_cost, commands.add_info):
+    for add in (demo.add, commands.add_compress, commands.add_expand, commands.add_cost, commands.add_info, data.add):
         sub, run = add(subparsers)
         sub.formatter_class = argparse.RawDescriptionHelpFormatter
         sub.set_defaults(run=run)

@@ -21,7 +21,8 @@ from adntn_ref.networks.base import Network
 from adntn_ref.networks.brickwall import BrickWall
 from adntn_ref.networks.shallow import MPO
 from adntn_ref.nn.data import Split, mnist5k
-from adntn_ref.nn.models import Generated, Params, Sequential, accuracy, lenet5
+from adntn_ref.nn.models import Generated, Params, Sequential, accuracy
+from adntn_ref.nn.zoo import lenet5
 
 LAYERS = ("conv2.weight", "fc1.weight", "fc2.weight")
 MPO_MODES = {

@@ -1,8 +1,9 @@
 """Stage 1 on many weights at once: one stacked array of parameters, one optimiser step for all."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf, isfinite
 from typing import Any
 
@@ -11,19 +12,24 @@ import numpy as np
 from adntn_ref.ad.arrays import Array, backend_of
 from adntn_ref.ad.trees import map_leaves
 from adntn_ref.compression.fit import fit, inputs_on
-from adntn_ref.compression.isometry import retraction
+from adntn_ref.compression.isometry import penalised, retraction
 from adntn_ref.compression.method import FitResult, Method
 from adntn_ref.compression.optimisers import Packing, clip_norm, make_optimiser, rate_at
 from adntn_ref.compression.statistics import OutputStatistics
 from adntn_ref.compression.training import History, Minimised, Training
 from adntn_ref.errors import ArrayError, DivergedError, SpecError
 from adntn_ref.networks.base import Network, Params
+from adntn_ref.networks.together import vjp_many
+
+TOGETHER = 2**20
+"""Entries of the weights that are generated together."""
 
 
 @dataclass
 class _Member:
-    """One weight's fit: its objective, and what the training loop keeps of it."""
+    """One weight's fit: its loss, what is added to it, and what the training loop keeps of it."""
 
+    loss: Any
     objective: Any
     start: Params
     best: Array
@@ -52,9 +58,9 @@ def fit_many(
     """Fit one specification to many weights in one pass; the k-th result equals ``fit(..., rng=rng + k)``, bit for bit.
 
     What is batched: parameters, moments and gradients lie in arrays of one row a weight, so that an optimiser step is a
-    few array operations for all of them. What is not: the weights and their adjoints are generated one after another,
-    since a program runs one set of cores at a time. Each weight has its own loss, history, best parameters and early
-    stop; one that stopped leaves the arrays.
+    few array operations for all of them; and the weights and their adjoints are made together, one batched product a
+    window (:func:`~adntn_ref.networks.together.vjp_many`), ``TOGETHER`` entries at a time. Each weight has its own
+    loss, history, best parameters and early stop; one that stopped leaves the arrays.
 
     Parameters
     ----------
@@ -92,10 +98,11 @@ def fit_many(
     packing = Packing(starts[0])
     rows = [packing.pack({name: start[name] for name in starts[0]}) for start in starts]
     members = [
-        _Member(method.run_objective(method.target), start, row)
+        _Member(method.loss(method.target), method.run_objective(method.target), start, row)
         for method, start, row in zip(methods, starts, rows, strict=True)
     ]
-    _run(members, np.stack(rows), packing, plan, retraction(network) if methods[0].retract else None)
+    objectives = partial(_objectives, network, methods[0].orthogonality, packing)
+    _run(members, np.stack(rows), packing, plan, retraction(network) if methods[0].retract else None, objectives)
     seconds = (time.perf_counter() - began) / len(members)
     found = []
     for k, (method, member) in enumerate(zip(methods, members, strict=True)):
@@ -124,7 +131,27 @@ def _methods(
     return methods
 
 
-def _run(members: list[_Member], block: Array, packing: Packing, plan: Training, project: Any) -> None:
+def _objectives(
+    network: Network, strength: float, packing: Packing, members: list[_Member], block: Array
+) -> Iterator[tuple[Any, Params]]:
+    """Return the loss and the gradients of every member at its row of ``block``, the weights made together."""
+    size = max(1, TOGETHER // network.weights)
+    for first in range(0, len(members), size):
+        rows = block[first : first + size]
+        weights, pullback = vjp_many(network, packing.unpack_rows(rows))
+        made = [member.loss(weight) for member, weight in zip(members[first : first + size], weights, strict=True)]
+        gradients = pullback(np.stack([cotangent for _, cotangent in made]))
+        for k, (value, _) in enumerate(made):
+            mine = value, {name: g[k] for name, g in gradients.items()}
+            yield penalised(partial(_known, mine), network, strength)(0, packing.unpack(rows[k]))
+
+
+def _known(found: tuple[Any, Params], step: int, params: Params) -> tuple[Any, Params]:
+    """Return a loss and gradients that were found before, as an objective."""
+    return found
+
+
+def _run(members: list[_Member], block: Array, packing: Packing, plan: Training, project: Any, objectives: Any) -> None:
     """Train all members; ``block`` has one row for each that still runs."""
     optimiser = make_optimiser(plan.optimiser, plan.momentum)
     moments, active = optimiser.start(block), list(range(len(members)))
@@ -139,8 +166,9 @@ def _run(members: list[_Member], block: Array, packing: Packing, plan: Training,
             return
         factor = plan.rate * rate_at(step, plan.steps, plan.schedule, plan.warmup)
         gradients = np.empty_like(block)
-        for row, k in enumerate(active):
-            gradients[row] = _gradient(members, k, step, block[row], packing, plan, factor)
+        found = objectives([members[k] for k in active], block)
+        for row, (k, one) in enumerate(zip(active, found, strict=True)):
+            gradients[row] = _gradient(members, k, step, block[row], one, packing, plan, factor)
         optimiser.update(block, gradients, moments, step, factor)
         if project is not None:
             for row in block:
@@ -151,11 +179,18 @@ def _run(members: list[_Member], block: Array, packing: Packing, plan: Training,
 
 
 def _gradient(
-    members: list[_Member], k: int, step: int, row: Array, packing: Packing, plan: Training, factor: float
+    members: list[_Member],
+    k: int,
+    step: int,
+    row: Array,
+    found: tuple[Any, Params],
+    packing: Packing,
+    plan: Training,
+    factor: float,
 ) -> Array:
     """Return the clipped gradient of a member's loss, and note the step in its history."""
     member = members[k]
-    loss, gradients = member.objective(step, packing.unpack(row))
+    loss, gradients = found
     g, norm = clip_norm(packing.pack(gradients), plan.clip)
     if not (isfinite(loss) and isfinite(norm)):
         what = f"the loss is {float(loss)}" if not isfinite(loss) else f"the gradient has norm {norm}"

@@ -4,6 +4,7 @@ All parameters of a fit lie end to end in one vector, so that a step is a few ar
 cores (76 bricks cost as much as one).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import cos, pi
 from typing import Any
@@ -16,6 +17,8 @@ from adntn_ref.errors import DTypeError, ParameterError, SpecError
 
 OPTIMISERS = ("adam", "sgd")
 SCHEDULES = ("cosine", "constant")
+PIECE = 2**16
+"""Numbers of a vector that are updated at once."""
 
 
 class Packing:
@@ -48,6 +51,12 @@ class Packing:
         views = [vector[place].reshape(shape) for place, shape in zip(self.places, self.shapes, strict=True)]
         return rebuild(self.tree, views)
 
+    def unpack_rows(self, block: Array) -> Tree:
+        """Return a tree of arrays of shape (rows, *shape) from a block of one vector a row."""
+        rows = block.shape[0]
+        parts = [block[:, place].reshape(rows, *shape) for place, shape in zip(self.places, self.shapes, strict=True)]
+        return rebuild(self.tree, parts)
+
     def spread(self, values: Tree) -> Array:
         """Return a NumPy vector that repeats each leaf's number (a learning rate, say) over the leaf's place."""
         numbers = aligned(self.tree, values, "the tree of numbers")
@@ -68,8 +77,15 @@ class Adam:
         xp = namespace(vector)
         return {"first": xp.zeros_like(vector), "second": xp.zeros_like(vector)}
 
-    def update(self, vector: Array, g: Array, state: dict[str, Array], step: int, rate: Array) -> None:
+    def update(
+        self, vector: Array, g: Array, state: dict[str, Array], step: int, rate: Array, factor: float = 1.0
+    ) -> None:
         """Change ``vector`` and ``state`` in place; ``step`` counts from 0, ``rate`` is a number or a vector."""
+        for part in pieces(vector):
+            moments = {name: value[part] for name, value in state.items()}
+            self._update(vector[part], g[part], moments, step, factor * _part(rate, part))
+
+    def _update(self, vector: Array, g: Array, state: dict[str, Array], step: int, rate: Array) -> None:
         first, second = state["first"], state["second"]
         first *= self.beta1
         first += (1 - self.beta1) * g
@@ -91,12 +107,29 @@ class SGD:
         """Return the state: the momentum buffer, zero."""
         return {"buffer": namespace(vector).zeros_like(vector)}
 
-    def update(self, vector: Array, g: Array, state: dict[str, Array], step: int, rate: Array) -> None:
-        """Change ``vector`` and ``state`` in place; ``rate`` is a number or a vector."""
-        buffer = state["buffer"]
-        buffer *= self.momentum
-        buffer += g
-        vector -= rate * buffer
+    def update(
+        self, vector: Array, g: Array, state: dict[str, Array], step: int, rate: Array, factor: float = 1.0
+    ) -> None:
+        """Change ``vector`` and ``state`` in place; ``rate``, times ``factor``, is a number or a vector."""
+        for part in pieces(vector):
+            buffer = state["buffer"][part]
+            buffer *= self.momentum
+            buffer += g[part]
+            vector[part] -= (factor * _part(rate, part)) * buffer
+
+
+def pieces(vector: Array) -> Iterator[slice]:
+    """Split a long NumPy vector so that the temporaries of an elementwise update stay in the cache.
+
+    The numbers are those of an update in one go. On a device, where each operation costs a launch, nothing is split.
+    """
+    size = int(vector.shape[0])
+    step = PIECE if isinstance(vector, np.ndarray) and vector.ndim == 1 else max(1, size)
+    return (slice(start, start + step) for start in range(0, size, step))
+
+
+def _part(rate: Array, part: slice) -> Array:
+    return rate[part] if getattr(rate, "ndim", 0) else rate
 
 
 def make_optimiser(name: str, momentum: float = 0.9) -> Adam | SGD:

@@ -17,7 +17,7 @@ from adntn_ref.ad.arrays import Array, backend_of, dtype_name, is_array, namespa
 from adntn_ref.ad.moving import to_backend
 from adntn_ref.errors import ArrayError, DTypeError, NothingSelected, SpecError
 from adntn_ref.nn.data import Part
-from adntn_ref.nn.layers import Conv2d, Layer, Linear
+from adntn_ref.nn.layers import Conv2d, Layer, Linear, buffer_shapes_of, own
 from adntn_ref.nn.models import Params, Sequential
 from adntn_ref.program.memory import require_memory
 
@@ -118,7 +118,7 @@ def layer_statistics(
     same = all(
         number((dense_params[f"{name}.{key}"] == compressed_params[f"{name}.{key}"]).all())
         for name, one in before
-        for key in one.param_shapes
+        for key in (*one.param_shapes, *buffer_shapes_of(one))
     )
     where = backend_of(next(iter(dense_params.values())))
     for images, _ in part.on(where.name).batches(BATCH):
@@ -142,7 +142,7 @@ def layer_inputs(model: Sequential, params: Params, layer_name: str, images: Arr
     for name, layer in model.layers:
         if name == layer_name:
             return patches(x, layer) if isinstance(layer, Conv2d) else x
-        x = layer({key: params[f"{name}.{key}"] for key in layer.param_shapes}, x)
+        x = layer(own(params, name, layer), x)
     raise NothingSelected(f"the model has no layer {layer_name!r}")
 
 

@@ -21,9 +21,12 @@ from adntn_ref.compression.fit import both
 from adntn_ref.compression.progress import Progress, no_progress
 from adntn_ref.compression.training import Callback, History, Training, minimise
 from adntn_ref.errors import ArrayError, SpecError
+from adntn_ref.nn.augment import Augmentation, Choices
 from adntn_ref.nn.cached import CachedWeights
 from adntn_ref.nn.data import Part, Split
 from adntn_ref.nn.models import Generated, Model, Params, Sequential, accuracy, select
+
+_DROPOUT = 1  # the order of the images and augmentation draw from other streams of the same seed
 
 
 @dataclass(frozen=True)
@@ -64,19 +67,25 @@ def train(
     progress: str = "",
     callback: Callback | None = None,
     backend: str | None = None,
+    augmentation: Augmentation | None = None,
 ) -> TrainResult:
     """Minimise the cross entropy on the train part, and keep the epoch that is best on the validation part.
+
+    The model runs as in training: dropout drops, batch norm takes the batch's statistics and moves its running ones,
+    and these are kept with the parameters that they go with. For the accuracy it is evaluated.
 
     Parameters
     ----------
     model : dense or generated model
-    params : its parameters; not changed
+    params : its parameters and buffers; not changed
     data : the split; its test part is not touched
     epochs, batch_size : passes over the train part, and images an update
     rates : learning rates of cores and of the rest
-    frozen : glob patterns of parameter names that stay as they are
+    frozen : glob patterns of names of parameters and buffers that stay as they are
     warmup_epochs : epochs over which the rates rise linearly
-    seed : of the order of the images; the order in epoch e depends on (seed, e) alone
+    seed : of the order of the images, which in epoch e depends on (seed, e) alone, and of dropout, which in update t
+        depends on (seed, t) alone
+    augmentation : changes the train images at random, in epoch e by (seed, e) alone
     progress : title of a progress bar, none if empty
     backend : where to train, by :func:`~adntn_ref.ad.moving.choose_backend`: by default where the parameters are;
         parameters, and the images once, are moved there, and the result stays there
@@ -95,7 +104,7 @@ def train(
     params, images, validation = to_backend(params, where), data.train.on(where), data.validation.on(where)
     check_inputs(model, params, data)
     constant = set(select(params, frozen))
-    fixed, trained = _split(model, params, constant)
+    fixed, trained, buffers = _split(model, params, constant)
     dense = model.model if isinstance(model, Generated) else model
     per_epoch = -(-len(data.train) // batch_size)
     chosen = rates or Rates()
@@ -111,25 +120,28 @@ def train(
     )
     with Progress(progress, plan.steps) if progress else no_progress() as bar:
         result = minimise(
-            task_objective(model, fixed, images, batch_size, seed, cache),
+            task_objective(model, fixed, images, batch_size, seed, cache, buffers, augmentation, data.black),
             trained,
             plan,
             rates={name: _rates_of(value, chosen) for name, value in trained.items()},
-            score=lambda tree: 1.0 - accuracy(dense, {**fixed, **cache.take(tree)}, validation),
+            score=lambda tree: 1.0 - accuracy(dense, {**fixed, **buffers, **cache.take(tree)}, validation),
             callback=both(bar, callback),
             checkpoint=checkpoint,
             checkpoint_every=per_epoch,
             label=f"training of {', '.join(trained)} with seed {seed}",
-            facts=_facts(fixed, data, batch_size) if checkpoint is not None else None,
+            facts=_facts(fixed, data, batch_size, augmentation) if checkpoint is not None else None,
+            buffers=buffers,
         )
-    final = {name: result.params.get(name, params[name]) for name in params}
+    best = {**result.params, **result.buffers}
+    final = {name: best.get(name, params[name]) for name in params}
     return TrainResult(final, 1.0 - result.score, result.history, result.stopped_by, result.seconds)
 
 
-def _facts(fixed: Params, data: Split, batch_size: int) -> dict[str, Any]:
+def _facts(fixed: Params, data: Split, batch_size: int, augmentation: Augmentation | None) -> dict[str, Any]:
     """Return what the result depends on beside the parameters that are trained, for the checkpoint."""
     parts = [array for part in (data.train, data.validation) for array in (part.images, part.labels)]
-    return {"batch_size": batch_size, "data": fingerprint(parts), "fixed": fingerprint(leaves(fixed))}
+    facts = {"batch_size": batch_size, "data": fingerprint(parts), "fixed": fingerprint(leaves(fixed))}
+    return facts if augmentation is None else {**facts, "augmentation": repr(augmentation)}
 
 
 def _rates_of(value: Any, rates: Rates) -> Any:
@@ -137,39 +149,66 @@ def _rates_of(value: Any, rates: Rates) -> Any:
     return dict.fromkeys(value, rates.cores) if isinstance(value, dict) else rates.rest
 
 
-def _split(model: Model, params: Params, constant: set[str]) -> tuple[Params, Params]:
-    """Return what stays constant (dense: generated weights are expanded here, once) and what is trained."""
+def _split(model: Model, params: Params, constant: set[str]) -> tuple[Params, Params, Params]:
+    """Return what stays constant (dense: generated weights are expanded here, once), what is trained, the buffers."""
     fixed = {name: params[name] for name in constant}
     networks = dict(model.networks) if isinstance(model, Generated) else {}
     expanded = {k: networks[k].generate(v) if k in networks else v for k, v in fixed.items()}
-    return expanded, {name: value for name, value in params.items() if name not in constant}
+    moving = {name: value for name, value in params.items() if name not in constant}
+    known = _dense(model).buffer_shapes
+    buffers = {name: moving.pop(name) for name in list(moving) if name in known}
+    return expanded, moving, buffers
+
+
+def _dense(model: Model) -> Sequential:
+    return model.model if isinstance(model, Generated) else model
 
 
 def task_objective(
-    model: Model, fixed: Params, part: Part, batch_size: int, seed: int, cache: CachedWeights | None = None
+    model: Model,
+    fixed: Params,
+    part: Part,
+    batch_size: int,
+    seed: int,
+    cache: CachedWeights | None = None,
+    buffers: Params | None = None,
+    augmentation: Augmentation | None = None,
+    black: Array = 0.0,
 ) -> Callable[[int, Tree], tuple[Any, Tree]]:
     """Return ``(step, trained parameters) -> (cross entropy of the step's batch, gradients)``.
 
-    The weights of the first step of an epoch, after which the model is evaluated, are put into the cache.
+    The weights of the first step of an epoch, after which the model is evaluated, are put into the cache. ``buffers``
+    is a dict that every step changes: the new running statistics are put into it. ``black`` is what the augmentation
+    pads with.
     """
-    dense: Sequential = model.model if isinstance(model, Generated) else model
+    dense, moving, backend = _dense(model), {} if buffers is None else buffers, backend_of(part.labels)
+    black = move(black, backend)
     per_epoch = -(-len(part) // batch_size)
     order: dict[int, Array] = {}
+    changes: dict[int, Choices] = {}
 
     def objective(step: int, trained: Tree) -> tuple[Any, Tree]:
         epoch, batch = divmod(step, per_epoch)
         if epoch not in order:
             order.clear()
             drawn = np.random.default_rng([seed, epoch]).permutation(len(part))
-            order[epoch] = move(drawn, backend_of(part.labels))
+            order[epoch] = move(drawn, backend)
         chosen = order[epoch][batch * batch_size : (batch + 1) * batch_size]
         images, labels = part.images[chosen], part.labels[chosen]
+        if augmentation is not None:
+            if epoch not in changes:
+                changes.clear()
+                changes[epoch] = augmentation.choices(seed, epoch, len(part)).on(backend.name)
+            images = augmentation.apply(images, changes[epoch], chosen, black)
 
         def loss(p: Tree) -> tuple[Any, Tree]:
             made = model.expand(p)
-            return cross_entropy(dense({**fixed, **made}, images), labels), made if cache and not batch else {}
+            rng = np.random.default_rng([seed, step, _DROPOUT])
+            logits, updates = dense.in_training({**fixed, **moving, **made}, images, rng)
+            return cross_entropy(logits, labels), (updates, made if cache and not batch else {})
 
-        (value, made), gradients = value_and_grad(loss, has_aux=True)(trained)
+        (value, (updates, made)), gradients = value_and_grad(loss, has_aux=True)(trained)
+        moving.update({name: new for name, new in updates.items() if name in moving})
         if made and cache is not None:
             cache.put(trained, made)
         return value, gradients
@@ -180,9 +219,9 @@ def task_objective(
 def check_inputs(model: Model, params: Params, data: Split) -> None:
     """Refuse parameters and images that do not fit the model, before any work starts."""
     dense = model.model if isinstance(model, Generated) else model
-    if params.keys() != dense.param_shapes.keys():
-        missing = sorted(dense.param_shapes.keys() - params.keys())
-        extra = sorted(params.keys() - dense.param_shapes.keys())
+    if params.keys() != dense.state_shapes.keys():
+        missing = sorted(dense.state_shapes.keys() - params.keys())
+        extra = sorted(params.keys() - dense.state_shapes.keys())
         raise SpecError(f"the parameters differ from the model's: missing {missing}, unknown {extra}")
     model.check_params(params)
     for path, value in named_leaves(params):

@@ -107,22 +107,28 @@ class History:
 
 @dataclass(frozen=True)
 class Minimised:
-    """The outcome: the best parameters by score, the history, and why it ended (``"steps"``, ``"patience"``, ...)."""
+    """The outcome: the best parameters by score, the history, and why it ended (``"steps"``, ``"patience"``, ...).
+
+    ``buffers`` are those that go with the best parameters.
+    """
 
     params: Tree
     score: float
     history: History
     stopped_by: str
     seconds: float
+    buffers: dict[str, Array] = field(default_factory=dict)
 
 
 @dataclass
 class _State:
-    """Everything a resumed run needs; ``vector`` and ``moments`` are changed in place."""
+    """Everything a resumed run needs; ``vector``, ``moments`` and ``buffers`` are changed in place."""
 
     vector: Array
     moments: dict[str, Array]
     best: Array
+    buffers: dict[str, Array] = field(default_factory=dict)
+    best_buffers: dict[str, Array] = field(default_factory=dict)
     best_score: float = float("inf")
     step: int = 0
     stale: int = 0
@@ -145,6 +151,7 @@ def minimise(
     checkpoint_every: int = 200,
     label: str = "",
     facts: dict[str, Any] | None = None,
+    buffers: dict[str, Array] | None = None,
 ) -> Minimised:
     """Minimise ``objective`` from ``params``.
 
@@ -159,6 +166,8 @@ def minimise(
     label : says what is trained, in error messages and in the checkpoint, which refuses another's
     facts : what else tells this training from another, JSON-able; a checkpoint with other facts, another start or other
         rates is refused
+    buffers : arrays that the objective replaces in this very dict as it goes (running means); they are saved in
+        checkpoints, put back into the dict on resuming, and kept with the best parameters
 
     Raises
     ------
@@ -171,12 +180,14 @@ def minimise(
     optimiser = make_optimiser(training.optimiser, training.momentum)
     vector = packing.pack(params)
     backend = backend_of(vector)
-    state = _State(vector, optimiser.start(vector), vector.copy())
+    state = _State(vector, optimiser.start(vector), vector.copy(), {} if buffers is None else buffers)
     spread = 1.0 if rates is None else packing.spread(rates)
     rate_vector = spread if rates is None or backend.name == "numpy" else backend.asarray(spread)
     identity: dict[str, Any] = {}
     if checkpoint is not None:
         identity = _identity(label, training, packing, facts, vector, spread)
+        if state.buffers:
+            identity["buffers"] = fingerprint(state.buffers.values())
         if Path(checkpoint).exists():
             _restore(state, *load_checkpoint(checkpoint, identity))
     start, stopped_by = time.perf_counter() - state.seconds, "steps"
@@ -200,7 +211,7 @@ def minimise(
                 raise
         if evaluating:
             _evaluate(state, score(tree) if score else state.history.loss[-1])
-        optimiser.update(state.vector, g, state.moments, state.step, factor * rate_vector)
+        optimiser.update(state.vector, g, state.moments, state.step, rate_vector, factor)
         if project is not None:
             project(packing.unpack(state.vector))
         state.step += 1
@@ -217,7 +228,7 @@ def minimise(
     if checkpoint is not None:
         _save(checkpoint, identity, state)
     best = map_leaves(lambda x: x.copy(), packing.unpack(state.best))
-    return Minimised(best, state.best_score, state.history, stopped_by, state.seconds)
+    return Minimised(best, state.best_score, state.history, stopped_by, state.seconds, dict(state.best_buffers))
 
 
 def _final_score(objective: Objective, score: Callable[[Tree], float] | None, packing: Packing, state: _State) -> float:
@@ -261,6 +272,7 @@ def _evaluate(state: _State, score: float) -> None:
     if score <= state.best_score:
         state.best_score = score
         state.best = state.vector.copy()
+        state.best_buffers = dict(state.buffers)
 
 
 def _identity(
@@ -291,6 +303,8 @@ def _diverged(loss: float, norm: float, step: int, state: _State, packing: Packi
 
 def _save(path: str | Path, identity: dict[str, Any], state: _State) -> None:
     arrays = {"vector": state.vector, "best": state.best}
+    arrays.update({f"buffer.{name}": value for name, value in state.buffers.items()})
+    arrays.update({f"best_buffer.{name}": value for name, value in state.best_buffers.items()})
     arrays.update({f"moment.{name}": value for name, value in state.moments.items()})
     arrays = {name: backend_of(value).to_host(value) for name, value in arrays.items()}
     arrays.update({f"history.{name}": np.asarray(value) for name, value in asdict(state.history).items()})
@@ -302,6 +316,8 @@ def _restore(state: _State, arrays: dict[str, Array], numbers: dict[str, Any]) -
     backend = backend_of(state.vector)
     state.vector[...] = backend.asarray(arrays["vector"])
     state.best = backend.asarray(arrays["best"])
+    for kept, prefix in ((state.buffers, "buffer."), (state.best_buffers, "best_buffer.")):
+        kept.update({k.removeprefix(prefix): backend.asarray(v) for k, v in arrays.items() if k.startswith(prefix)})
     for name in state.moments:
         state.moments[name][...] = backend.asarray(arrays[f"moment.{name}"])
     state.history = History(**{name: arrays[f"history.{name}"].tolist() for name in asdict(History())})

@@ -222,7 +222,7 @@ class Network(ABC):
             raise ArrayError(f"inputs have shape (batch, {columns}), got {shape}")
         if dtype_name(stop_gradient(x)) != dtype:
             raise DTypeError(f"the inputs have dtype {dtype_name(stop_gradient(x))}, the cores {dtype}")
-        require_here("the inputs", x, params)
+        require_here("the batch of inputs", x, params)
         training = not is_raw(x, *params.values())
         peak = applied(self, dtype, shape[0])[training].peak_bytes
         if peak >= SMALL_BYTES or memory.LIMIT_VARIABLE in os.environ:
@@ -255,20 +255,21 @@ class Network(ABC):
         self.cost(dtype, name)
         return choose_schedule(self, dtype, name, memory_limit, backend)
 
-    def require_memory(self, dtype: str, backward: bool, backend: str = "numpy") -> None:
+    def require_memory(self, dtype: str, backward: bool, networks: int = 1, backend: str = "numpy") -> None:
         """Refuse a run above the memory limit, before anything is allocated; small ones pass unless a limit is set.
 
-        ``backend`` says whose memory it is that has to be free.
+        ``networks``: so many of this specification at once. ``backend`` says whose memory it is that has to be free.
 
         Raises
         ------
         MemoryLimitError
             Naming the weight, and the memory it needs and may take in GiB.
         """
-        peak = peaks(self, dtype, "keep", backend)[backward]
+        peak = networks * peaks(self, dtype, "keep", backend)[backward]
         if peak >= SMALL_BYTES or memory.LIMIT_VARIABLE in os.environ:
             what = "generating the weight and its gradient" if backward else "generating the weight"
             made = f"of shape {self.placement.shape} from {len(self.placement.modes)} modes in {dtype}"
+            made += f", {networks} times" if networks > 1 else ""
             memory.require_memory(peak, f"{what} {made}", backend=backend)
 
     def _cost_on(self, dtype: str, schedule: str, backend: str) -> Cost:

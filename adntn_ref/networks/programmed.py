@@ -11,15 +11,7 @@ from adntn_ref.ad.arrays import Array, backend_of, dtype_name
 from adntn_ref.ad.tape import Primitive, is_raw, stop_gradient
 from adntn_ref.ad.transforms import jvp as tape_jvp
 from adntn_ref.errors import DTypeError, SpecError
-from adntn_ref.networks.base import (
-    Network,
-    Params,
-    Pullback,
-    backend_name,
-    check_init,
-    own,
-    placed,
-)
+from adntn_ref.networks.base import Network, Params, Pullback, backend_name, check_init, own, placed
 from adntn_ref.networks.fitting import choose_schedule, naming_memory
 from adntn_ref.networks.peaks import peak_bytes
 from adntn_ref.program.cost import Cost, check_dtype, program_cost
@@ -110,9 +102,9 @@ class ProgramNetwork(Network):
         Examples
         --------
         >>> from adntn_ref.networks.brickwall import BrickWall
-        >>> net = BrickWall((2**20,), layers=8)
-        >>> net.choose_schedule("float32"), net.choose_schedule("float32", memory_limit="60MiB")
-        ('keep', 'recompute')
+        >>> net = BrickWall((2**18,), layers=8)
+        >>> net.choose_schedule("float32"), net.choose_schedule("float32", memory_limit="20MiB")
+        ('keep', 'checkpoints:3')
         """
         return choose_schedule(self, dtype, schedule, memory_limit, backend)
 

@@ -2,6 +2,10 @@
 
 Images are (batch, channels, height, width), weights (outputs, inputs, ...), as in PyTorch. A layer is a frozen
 description; ``layer(params, x)`` takes its parameters by their short names and runs on arrays and on tape variables.
+
+That call is evaluation. A layer that does something else while a model is trained (:class:`Dropout`, and batch norm)
+is a :class:`TrainingLayer`: it also has ``in_training(params, x, rng)``, which draws from ``rng`` and returns the new
+values of its *buffers*, numbers that go with the model and are not trained by gradients, such as running means.
 """
 
 from dataclasses import dataclass
@@ -12,12 +16,14 @@ import numpy as np
 
 from adntn_ref.ad import nn_ops, ops
 from adntn_ref.ad.activations import get_activation
-from adntn_ref.ad.arrays import Array
+from adntn_ref.ad.arrays import Array, backend_of, dtype_name
 from adntn_ref.ad.convolution import output_size
+from adntn_ref.ad.tape import stop_gradient
 from adntn_ref.errors import ArrayError, SpecError
 
 Pair = tuple[int, int]
 Shape = tuple[int, ...]
+Arrays = dict[str, Array]
 
 
 class Layer(Protocol):
@@ -37,6 +43,46 @@ class Layer(Protocol):
         ...
 
 
+class TrainingLayer(Layer, Protocol):
+    """A layer that behaves otherwise in training."""
+
+    @property
+    def buffer_shapes(self) -> dict[str, Shape]:
+        """Buffer name -> shape; buffers are passed with the parameters."""
+        ...
+
+    def in_training(self, params: Arrays, x: Array, rng: np.random.Generator) -> tuple[Array, Arrays]:
+        """Apply the layer to a batch; return the output and the new values of the buffers, raw."""
+        ...
+
+
+def buffer_shapes_of(layer: Layer) -> dict[str, Shape]:
+    """Return the shape of every buffer of a layer by its short name; most layers have none."""
+    return dict(getattr(layer, "buffer_shapes", {}))
+
+
+def own(params: Arrays, name: str, layer: Layer) -> Arrays:
+    """Return the parameters and buffers of the layer called ``name`` under their short names."""
+    return {key: params[f"{name}.{key}"] for key in (*layer.param_shapes, *buffer_shapes_of(layer))}
+
+
+def run_in_training(layer: Layer, params: Arrays, x: Array, rng: np.random.Generator) -> tuple[Array, Arrays]:
+    """Apply a layer as in training; return the output and its buffers' new values."""
+    method = getattr(layer, "in_training", None)
+    return (layer(params, x), {}) if method is None else method(params, x, rng)
+
+
+def start_of(layer: Layer, rng: np.random.Generator) -> Arrays:
+    """Draw a layer's parameters, float64: by its own ``start`` or, without one, He weights and zeros for the rest."""
+    method = getattr(layer, "start", None)
+    if method is not None:
+        return dict(method(rng))
+    return {
+        key: he_normal(shape, rng) if key.endswith("weight") else np.zeros(shape)
+        for key, shape in layer.param_shapes.items()
+    }
+
+
 def he_normal(shape: Shape, rng: np.random.Generator) -> Array:
     """Draw a weight with standard deviation sqrt(2 / fan_in), float64."""
     return rng.standard_normal(shape) * np.sqrt(2.0 / prod(shape[1:]))
@@ -54,7 +100,7 @@ def _is_whole(value: object, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
-def _require_sizes(layer: object, *names: str) -> None:
+def require_sizes(layer: object, *names: str) -> None:
     """Refuse a layer whose sizes are not integers >= 1, naming the size."""
     for name in names:
         if not _is_whole(getattr(layer, name), 1):
@@ -70,7 +116,7 @@ class Linear:
     bias: bool = True
 
     def __post_init__(self) -> None:
-        _require_sizes(self, "inputs", "outputs")
+        require_sizes(self, "inputs", "outputs")
 
     @property
     def param_shapes(self) -> dict[str, Shape]:
@@ -106,7 +152,7 @@ class Conv2d:
     def __post_init__(self) -> None:
         for name, least in (("kernel", 1), ("stride", 1), ("padding", 0), ("dilation", 1)):
             object.__setattr__(self, name, pair(getattr(self, name), name, least))
-        _require_sizes(self, "in_channels", "out_channels", "groups")
+        require_sizes(self, "in_channels", "out_channels", "groups")
         if self.in_channels % self.groups or self.out_channels % self.groups:
             raise SpecError(f"{self.groups} groups do not divide {self.in_channels} and {self.out_channels} channels")
 
@@ -216,3 +262,42 @@ class Activation:
     def __call__(self, params: dict[str, Array], x: Array) -> Array:
         """Apply elementwise."""
         return get_activation(self.name).sigma(x)
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """In training each number becomes 0 with probability ``p``, the others times 1 / (1 - p); else nothing happens.
+
+    Raises
+    ------
+    SpecError
+        For a ``p`` that is not in [0, 1).
+    """
+
+    p: float = 0.5
+
+    def __post_init__(self) -> None:
+        if isinstance(self.p, bool) or not isinstance(self.p, int | float) or not 0 <= self.p < 1:
+            raise SpecError(f"p of Dropout must be a number in [0, 1), got {self.p!r}")
+
+    @property
+    def param_shapes(self) -> dict[str, Shape]:
+        """No parameters."""
+        return {}
+
+    def out_shape(self, shape: Shape) -> Shape:
+        """Return the shape unchanged."""
+        return shape
+
+    def __call__(self, params: Arrays, x: Array) -> Array:
+        """Return x."""
+        return x
+
+    def in_training(self, params: Arrays, x: Array, rng: np.random.Generator) -> tuple[Array, Arrays]:
+        """Drop; the numbers drawn depend on the shape of x alone, not on its dtype."""
+        if self.p == 0:
+            return x, {}
+        raw = stop_gradient(x)
+        kept = rng.random(tuple(raw.shape), dtype=np.float32) >= np.float32(self.p)
+        factor = kept * np.dtype(dtype_name(raw)).type(1 / (1 - self.p))
+        return x * backend_of(raw).asarray(factor), {}

@@ -1,4 +1,4 @@
-"""Models: layers in a row, models whose parameters are generated, and the two small models of the papers."""
+"""Models: layers in a row, and models whose parameters are generated; those with names are in ``nn/zoo.py``."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,15 +13,20 @@ from adntn_ref.ad.tape import Var, stop_gradient
 from adntn_ref.errors import ArrayError, DTypeError, NothingSelected, ParameterError, SpecError
 from adntn_ref.networks.base import Network
 from adntn_ref.nn.data import Part
-from adntn_ref.nn.layers import Activation, Conv2d, Flatten, Layer, Linear, MaxPool, he_normal
+from adntn_ref.nn.layers import Layer, buffer_shapes_of, own, run_in_training, start_of
 
 Shape = tuple[int, ...]
 Params = dict[str, Any]
+COUNTS = "num_batches_tracked"
+"""Buffers of this name are whole numbers, as in PyTorch's files."""
 
 
 @dataclass(frozen=True)
 class Sequential:
     """Layers in a row, each under a name.
+
+    ``model(params, x)`` evaluates. ``params`` holds the parameters and, where layers have them, the buffers (running
+    means of batch norm), which are not trained: ``param_shapes`` and ``buffer_shapes`` tell them apart.
 
     Parameters
     ----------
@@ -37,6 +42,7 @@ class Sequential:
 
     Examples
     --------
+    >>> from adntn_ref.nn.layers import Linear
     >>> model = Sequential((3,), (("fc", Linear(3, 2)),))
     >>> model.param_shapes
     {'fc.weight': (2, 3), 'fc.bias': (2,)}
@@ -65,13 +71,28 @@ class Sequential:
         return {f"{name}.{key}": shape for name, layer in self.layers for key, shape in layer.param_shapes.items()}
 
     @property
+    def buffer_shapes(self) -> dict[str, Shape]:
+        """The shape of every buffer, by name; empty for models without batch norm."""
+        return {f"{name}.{key}": shape for name, layer in self.layers for key, shape in buffer_shapes_of(layer).items()}
+
+    @property
+    def state_shapes(self) -> dict[str, Shape]:
+        """Parameters and buffers, in the order of PyTorch's ``state_dict``."""
+        return {
+            f"{name}.{key}": shape
+            for name, layer in self.layers
+            for key, shape in {**layer.param_shapes, **buffer_shapes_of(layer)}.items()
+        }
+
+    @property
     def parameter_count(self) -> int:
         """The number of trainable numbers."""
         return sum(int(np.prod(shape)) for shape in self.param_shapes.values())
 
     def init(self, rng: int | np.random.Generator = 0, dtype: str = "float32", backend: str | None = None) -> Params:
-        """Draw weights with standard deviation sqrt(2 / fan_in) and zero biases, in the order of ``param_shapes``.
+        """Draw parameters and set buffers, in the order of ``state_shapes``.
 
+        Weights have standard deviation sqrt(2 / fan_in), biases are zero; normalising layers start as the identity.
         They are drawn on the host, and put where :func:`~adntn_ref.ad.moving.choose_backend` says.
         """
         target = choose_backend(backend)
@@ -79,29 +100,56 @@ class Sequential:
             raise DTypeError(f"parameters are drawn in {' or '.join(REAL)}, got {dtype!r}")
         generator = np.random.default_rng(rng)
         drawn = {
-            name: (he_normal(shape, generator) if name.endswith("weight") else np.zeros(shape)).astype(dtype)
-            for name, shape in self.param_shapes.items()
+            f"{name}.{key}": value.astype(dtype) if value.dtype.kind == "f" else value
+            for name, layer in self.layers
+            for key, value in start_of(layer, generator).items()
         }
         return {name: move(value, target) for name, value in drawn.items()}
 
     def check_params(self, params: Params) -> None:
-        """Refuse parameters that are missing, unknown, or of a wrong shape or dtype, naming them.
+        """Refuse parameters and buffers that are missing, unknown, or of a wrong shape or dtype, naming them.
 
         Raises
         ------
         ParameterError, DTypeError
         """
-        shapes = self.param_shapes
+        shapes = self.state_shapes
         _check_names(shapes, params)
         _check_arrays(shapes, params)
 
     def __call__(self, params: Params, x: Array) -> Array:
-        """Apply the model to a batch of shape (batch, *in_shape)."""
+        """Apply the model to a batch of shape (batch, *in_shape), as in evaluation."""
+        self._check_batch(x)
+        for name, layer in self.layers:
+            x = layer(own(params, name, layer), x)
+        return x
+
+    def in_training(self, params: Params, x: Array, rng: np.random.Generator) -> tuple[Array, Params]:
+        """Apply the model to a batch as in training.
+
+        Parameters
+        ----------
+        params : parameters and buffers
+        x : a batch, of shape ``(batch, *in_shape)``
+        rng : what dropout draws from, layer after layer
+
+        Returns
+        -------
+        y : array
+            The outputs.
+        updates : dict
+            The new values of the buffers, raw arrays; ``{**params, **updates}`` is the state after this batch.
+        """
+        self._check_batch(x)
+        updates: Params = {}
+        for name, layer in self.layers:
+            x, new = run_in_training(layer, own(params, name, layer), x, rng)
+            updates.update({f"{name}.{key}": value for key, value in new.items()})
+        return x, updates
+
+    def _check_batch(self, x: Array) -> None:
         if tuple(x.shape[1:]) != self.in_shape:
             raise ArrayError(f"the model takes inputs of shape {self.in_shape}, got a batch of shape {tuple(x.shape)}")
-        for name, layer in self.layers:
-            x = layer({key: params[f"{name}.{key}"] for key in layer.param_shapes}, x)
-        return x
 
     def expand(self, params: Params) -> Params:
         """Return the parameters as they are: a dense model has nothing to generate."""
@@ -163,11 +211,11 @@ class Generated:
         ------
         ParameterError, DTypeError
         """
-        _check_names(self.model.param_shapes, params)
+        _check_names(self.model.state_shapes, params)
         networks = dict(self.networks)
         for name, network in networks.items():
-            _check_real(name, network.check_params(params[name]))
-        _check_arrays({k: shape for k, shape in self.model.param_shapes.items() if k not in networks}, params)
+            _check_dtype(name, network.check_params(params[name]))
+        _check_arrays({k: shape for k, shape in self.model.state_shapes.items() if k not in networks}, params)
 
     def expand(self, params: Params) -> Params:
         """Generate every weight once and return the dense model's parameters."""
@@ -183,6 +231,7 @@ class Generated:
         Examples
         --------
         >>> from adntn_ref.networks.brickwall import BrickWall
+        >>> from adntn_ref.nn.layers import Linear
         >>> net = BrickWall((4, 4), layers=2)
         >>> model = Generated(Sequential((4,), (("fc", Linear(4, 4, bias=False)),)), {"fc.weight": net})
         >>> dense, params = model.fold({"fc.weight": net.init(0)})
@@ -195,6 +244,10 @@ class Generated:
     def __call__(self, params: Params, x: Array) -> Array:
         """Apply the model to a batch, generating its weights once."""
         return self.model(self.expand(params), x)
+
+    def in_training(self, params: Params, x: Array, rng: np.random.Generator) -> tuple[Array, Params]:
+        """Apply the model as in training, see :meth:`Sequential.in_training`, generating its weights once."""
+        return self.model.in_training(self.expand(params), x, rng)
 
 
 Model = Sequential | Generated
@@ -213,12 +266,13 @@ def _check_arrays(shapes: dict[str, Shape], params: Params) -> None:
             raise ParameterError(f"parameter {name} must be an array, got a {type(value).__name__}")
         if tuple(value.shape) != shape:
             raise ParameterError(f"parameter {name} has shape {tuple(value.shape)}; the model needs {shape}")
-        _check_real(name, dtype_name(stop_gradient(value)))
+        _check_dtype(name, dtype_name(stop_gradient(value)))
 
 
-def _check_real(name: str, dtype: str) -> None:
-    if dtype not in REAL:
-        raise DTypeError(f"parameter {name} has dtype {dtype}; allowed: {', '.join(REAL)}")
+def _check_dtype(name: str, dtype: str) -> None:
+    allowed = ("int64",) if name.endswith(COUNTS) else REAL
+    if dtype not in allowed:
+        raise DTypeError(f"parameter {name} has dtype {dtype}; allowed: {', '.join(allowed)}")
 
 
 def accuracy(model: Sequential, params: Params, part: Part, batch_size: int = 500) -> float:
@@ -230,46 +284,6 @@ def accuracy(model: Sequential, params: Params, part: Part, batch_size: int = 50
     for images, labels in part.on(backend_of(next(iter(params.values()))).name).batches(batch_size):
         right = right + (model(params, images).argmax(axis=1) == labels).sum()
     return int(number(right)) / len(part)
-
-
-def fc2(inputs: int = 784, hidden: int = 256, classes: int = 10) -> Sequential:
-    """Return FC-2, ``inputs - hidden - classes`` with relu and no biases (Gao et al., arXiv 1904.06194)."""
-    side = int(inputs**0.5)
-    shape = (1, side, side) if side * side == inputs else (inputs,)
-    return Sequential(
-        shape,
-        (
-            ("flatten", Flatten()),
-            ("fc1", Linear(inputs, hidden, bias=False)),
-            ("relu1", Activation("relu")),
-            ("fc2", Linear(hidden, classes, bias=False)),
-        ),
-    )
-
-
-def lenet5(classes: int = 10) -> Sequential:
-    """Return LeNet-5 for 28x28 images: 5x5 convolutions to 6 and 16 channels, each pooled by 2, then 256-120-84-10.
-
-    relu throughout, maximum pooling, biases everywhere: 44,426 parameters.
-    """
-    relu = Activation("relu")
-    return Sequential(
-        (1, 28, 28),
-        (
-            ("conv1", Conv2d(1, 6, 5)),
-            ("relu1", relu),
-            ("pool1", MaxPool(2)),
-            ("conv2", Conv2d(6, 16, 5)),
-            ("relu2", relu),
-            ("pool2", MaxPool(2)),
-            ("flatten", Flatten()),
-            ("fc1", Linear(256, 120)),
-            ("relu3", relu),
-            ("fc2", Linear(120, 84)),
-            ("relu4", relu),
-            ("fc3", Linear(84, classes)),
-        ),
-    )
 
 
 def select(names: Iterable[str], patterns: Iterable[str]) -> list[str]:

@@ -70,6 +70,17 @@ def run_of(program: Program | Frames, cores: Cores) -> Run:
     return StepsRun(program, cores) if plan is None else runner(plan, cores)  # type: ignore[misc]
 
 
+def run_many(program: Program, cores: Cores, networks: int) -> Run | None:
+    """Bind a program to the stacked cores of several networks, or return None where no backend runs them together.
+
+    A state is then the networks' states one after another.
+    """
+    arrays = list(cores.values())
+    runner = getattr(backend_of(arrays[0]), "plan_run", None) if is_raw(*arrays) else None
+    plan = plan_of(program) if runner is not None else None
+    return None if plan is None else runner(plan, cores, networks)  # type: ignore[misc]
+
+
 @dataclass
 class StepsRun:
     """The steps as they are written down, on any arrays and on tape variables."""

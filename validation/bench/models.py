@@ -9,7 +9,8 @@ import adntn_ref as ar
 from adntn_ref.ad import cross_entropy
 from adntn_ref.compression.demo import DemoPlan, brickwalls
 from adntn_ref.compression.optimisers import Adam, Packing
-from adntn_ref.nn.models import Generated, Model, Sequential, lenet5
+from adntn_ref.nn.models import Generated, Model, Sequential
+from adntn_ref.nn.zoo import lenet5
 
 from .candidate import Prepared, check, installed
 from .plan import Plan

@@ -12,7 +12,8 @@ from adntn_ref.compression.optimisers import Packing, clip_norm, make_optimiser
 from adntn_ref.compression.train import task_objective, train
 from adntn_ref.networks import BrickWall
 from adntn_ref.nn.data import Part, Split
-from adntn_ref.nn.models import Generated, lenet5
+from adntn_ref.nn.models import Generated
+from adntn_ref.nn.zoo import lenet5
 
 from .probe import Probe, Step
 
