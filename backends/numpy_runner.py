@@ -102,15 +102,19 @@ class NumpyRun:
         return {**self.matrices.split(found), **first}
 
 
-def chunks_of(phase: Phase, networks: int) -> list[list[Chunk]]:
-    """Return the chunks of a phase, those that add to the same environments in one list.
+def groups_of(phase: Phase, networks: int, most: int) -> list[list[Chunk]]:
+    """Return the chunks of a phase in groups, each of which adds up environments of its own; ``most`` entries a chunk.
 
-    Networks of small states share a chunk; a large one's chunks are its own.
+    Networks of small states share a chunk; a large one's chunks are its own, in at most ``GROUPS`` groups whatever the
+    number of threads, so that no digits are lost in a long sum and the bits are always the same.
     """
     entries = phase.left * phase.middle * phase.right
-    together = max(1, CHUNK // entries) if len(phase.chunks) == 1 else 1
+    together = max(1, most // entries) if len(phase.chunks) == 1 else 1
+    size = -(-len(phase.chunks) // GROUPS)
     return [
-        [(slice(n, min(n + together, networks)), l, r) for l, r in phase.chunks] for n in range(0, networks, together)
+        [(slice(n, min(n + together, networks)), l, r) for l, r in phase.chunks[k : k + size]]
+        for n in range(0, networks, together)
+        for k in range(0, len(phase.chunks), size)
     ]
 
 
@@ -133,7 +137,8 @@ def _run_phase(phase: Phase, activation: Any, matrices: Matrices, x: Array, y: A
         if not direct:
             out[...] = x
 
-    spread(run, [chunk for group in chunks_of(phase, matrices.networks) for chunk in group], x.size)
+    groups = groups_of(phase, matrices.networks, CHUNK)
+    spread(run, [chunk for group in groups for chunk in group], x.size)
 
 
 def _run_phase_back(
@@ -174,13 +179,7 @@ def _run_phase_back(
             total = [e + more for e, more in zip(total, run(chunk), strict=True)]
         return total
 
-    # Sums of groups' sums, the groups whatever the number of threads: the same bits, and no digits lost in a long sum.
-    groups = [
-        chunks[k : k + size]
-        for chunks in chunks_of(phase, matrices.networks)
-        for size in [-(-len(chunks) // GROUPS)]
-        for k in range(0, len(chunks), size)
-    ]
+    groups = groups_of(phase, matrices.networks, CHUNK)
     parts = spread(run_group, groups, g.size)
     for k, window in enumerate(reversed(phase.windows)):
         found[window.number] = _summed([group[0][0] for group in groups], [part[k] for part in parts])
@@ -188,6 +187,8 @@ def _run_phase_back(
 
 def _summed(networks: list[slice], environments: list[Array]) -> Array:
     """Add up what belongs to the same networks, and put the networks one after another."""
+    if len(environments) == 1:
+        return environments[0]
     together: dict[int, list[Array]] = {}
     for n, e in zip(networks, environments, strict=True):
         together.setdefault(n.start, []).append(e)

@@ -69,7 +69,7 @@ def _read(window: Placed, x: Array) -> tuple[int, int, int, int]:
 
 def conj(x: Array) -> Array:
     """Return the conjugate; of a real array itself, where NumPy would make a copy."""
-    return np.conj(x) if np.iscomplexobj(x) else x
+    return np.conj(x) if x.dtype.kind == "c" else x
 
 
 IN_PLACE: dict[str, Any] = {

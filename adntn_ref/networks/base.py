@@ -288,7 +288,9 @@ class Network(ABC):
 
 def own(g: Array) -> Array:
     """Return a weight or a gradient in C order; a tape variable as it is."""
-    return g if isinstance(g, Var) else namespace(g).ascontiguousarray(g)
+    if isinstance(g, Var) or (type(g) is np.ndarray and g.flags.c_contiguous):
+        return g
+    return namespace(g).ascontiguousarray(g)
 
 
 def _names_differ(given: set[str], wanted: set[str]) -> str:

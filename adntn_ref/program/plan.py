@@ -5,13 +5,13 @@ windows are grouped into phases. A phase acts on a range of neighbouring indices
 right), falls into chunks of some columns that the phase treats one by one: all its windows, and the activation, run on
 a chunk while it is in the cache, and the state passes through memory once a phase instead of once a column.
 
-A plan is data alone. Whoever runs it keeps the input of each stage (and phase, if memory allows) and computes the
+A plan is data alone, and is itself only (no two are compared), so that looking something up by it costs nothing. Whoever runs it keeps the input of each stage (and phase, if memory allows) and computes the
 states between the windows of a phase again, chunk by chunk, when the adjoint needs them.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from math import prod
 
 from adntn_ref.ad.activations import Activation
@@ -34,7 +34,7 @@ class Placed:
     after: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Phase:
     """Windows on neighbouring indices; the state is read as (left, middle, right)."""
 
@@ -43,14 +43,14 @@ class Phase:
     right: int
     windows: tuple[Placed, ...]
 
-    @property
+    @cached_property
     def chunk(self) -> tuple[int, int]:
         """How many of left and of right a chunk takes, with the whole middle: about ``CHUNK`` entries."""
         columns = min(self.right, max(1, CHUNK // self.middle))
         rows = max(1, CHUNK // (self.middle * columns)) if columns == self.right else 1
         return min(rows, self.left), columns
 
-    @property
+    @cached_property
     def chunks(self) -> list[tuple[slice, slice]]:
         """The chunks as slices of left and right."""
         rows, columns = self.chunk
@@ -61,7 +61,7 @@ class Phase:
         ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Stage:
     """An activation on the stage's input, if any, and the phases that follow it."""
 
@@ -69,7 +69,7 @@ class Stage:
     activation: Activation | None
     phases: tuple[Phase, ...]
 
-    @property
+    @cached_property
     def parts(self) -> tuple[tuple[Phase, Activation | None], ...]:
         """The phases, each with the activation that it begins with: the stage's for the first, none for the others."""
         return tuple((phase, self.activation if k == 0 else None) for k, phase in enumerate(self.phases))
@@ -88,7 +88,7 @@ class Pattern:
     names: tuple[tuple[str, ...], ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plan:
     """A program as stages. ``entries`` is the size of every state."""
 

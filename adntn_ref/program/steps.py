@@ -269,9 +269,12 @@ class Activate:
 Step = Mix | Expand | Activate
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Program:
-    """A start state and a list of steps; the last step is linear."""
+    """A start state and a list of steps; the last step is linear.
+
+    Programs are not compared: each specification has one, and what is known of it is looked up by its identity.
+    """
 
     start: Product
     steps: tuple[Step, ...]
