@@ -24,6 +24,7 @@ from adntn_ref.ad import (
     value_and_grad,
     vjp,
 )
+from adntn_ref.ad.moving import to_backend
 from adntn_ref.backend import get_backend
 from adntn_ref.compression.compress import Compressed, compress, fit_layers
 from adntn_ref.compression.files import CompressedFile, Entry, load_compressed, save_compressed
@@ -140,6 +141,7 @@ __all__ = [
     "save_compressed",
     "save_model",
     "stop_gradient",
+    "to_backend",
     "train",
     "value_and_grad",
     "vjp",

@@ -65,6 +65,12 @@ class MemoryLimitError(AdntnError, MemoryError):
     """Planned work that would not fit the memory limit; raised before anything is allocated."""
 
 
+class DeviceMemoryError(AdntnError, MemoryError):
+    """A device whose memory was full in the middle of work; the message says what was planned."""
+
+    exit_code = 1
+
+
 class BackendUnavailable(AdntnError, RuntimeError):
     """An array backend that is unknown, not installed, or without its device."""
 

@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from adntn_ref.program.memory import free_bytes
+
 from .numpy_runner import NumpyRun
 
 
@@ -11,7 +13,15 @@ class NumpyBackend:
     """NumPy on the CPU, with SciPy for the error function."""
 
     name = "numpy"
+    on_host = True
     plan_run = NumpyRun
+
+    def require_available(self) -> None:
+        """NumPy is always there."""
+
+    def free_bytes(self) -> int:
+        """Return the memory that is free for this process now, in bytes."""
+        return free_bytes()
 
     def asarray(self, host: Any) -> Any:
         """Copy ``host`` into a new C-contiguous NumPy array of the same shape and dtype."""
@@ -27,8 +37,8 @@ class NumpyBackend:
 
         return erf(x)
 
-    def scatter_add(self, values: Any, index: Any, shape: tuple[int, ...]) -> Any:
-        """Return zeros of ``shape`` with ``values`` added at ``index``; repeated indices add up."""
+    def scatter_add(self, values: Any, index: Any, shape: tuple[int, ...], distinct: bool = False) -> Any:
+        """Return zeros of ``shape`` with ``values`` added at ``index``; repeated indices add up, in their order."""
         out = np.zeros(shape, dtype=values.dtype)
         if is_basic(index):
             out[index] = values  # a basic index names no entry twice, and assignment is ten times faster

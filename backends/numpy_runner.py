@@ -125,7 +125,8 @@ def groups_of(phase: Phase, networks: int, most: int) -> list[list[Chunk]]:
 def _place(phase: Phase, chunk: Chunk) -> int:
     """Return where a chunk begins in an array of all chunks, one after another."""
     n, l, r = chunk
-    return phase.middle * ((n.start * phase.left + l.start) * phase.right + (l.stop - l.start) * r.start)
+    before = (n.start * phase.left + l.start) * phase.right + (l.stop - l.start) * r.start
+    return int(phase.middle * before)
 
 
 def _run_phase(

@@ -73,6 +73,6 @@ def test_backends_by_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adntn_ref.backend, "entry_points", lambda **_: [Entry()])
     get_backend.cache_clear()
     assert get_backend("fake") == "the fake backend"
-    with pytest.raises(BackendUnavailable, match="no array backend is called 'none'; installed: fake, numpy"):
+    with pytest.raises(BackendUnavailable, match="no array backend is called 'none'; installed: cupy, fake, numpy"):
         get_backend("none")
     get_backend.cache_clear()

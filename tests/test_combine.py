@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import adntn_ref as ar
+from adntn_ref.backends import pool, threads
 from adntn_ref.errors import DTypeError, MemoryLimitError, SpecError, StartError
 from adntn_ref.networks import combination
 from adntn_ref.program import memory
@@ -212,7 +213,10 @@ def test_memory_as_it_is_held(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def peak(run: Any) -> int:
+    """Bytes at the worst moment, with the arrays and the scratch memory that are kept for the next run made anew."""
     run()
+    threads.release()
+    pool.release()
     tracemalloc.start()
     run()
     found = tracemalloc.get_traced_memory()[1]

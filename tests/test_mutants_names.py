@@ -48,7 +48,8 @@ def test_defaults_of_drawing_and_counting(net: Any) -> None:
     assert net.cost() == net.cost("float32", "keep")
     for function in (net.init, base.Network.init):
         defaults = {name: p.default for name, p in inspect.signature(function).parameters.items() if name != "self"}
-        assert defaults == {"rng": 0, "dtype": "float64", "std": None, "start": "calibrated_orthogonal"}
+        expected = {"rng": 0, "dtype": "float64", "std": None, "start": "calibrated_orthogonal", "backend": None}
+        assert defaults == expected
     for function in (net.cost, base.Network.cost):
         defaults = {name: p.default for name, p in inspect.signature(function).parameters.items() if name != "self"}
         assert (defaults["dtype"], defaults["schedule"]) == ("float32", "keep")

@@ -21,10 +21,13 @@ COMPLEX = ("complex64", "complex128")
 
 
 def namespace(x: Array) -> Any:
-    """Return the NumPy-like namespace of a raw array; plain NumPy for arrays, scalars and numbers."""
+    """Return the NumPy-like namespace of a raw array; plain NumPy for arrays, scalars and numbers.
+
+    Asked for by name: given the array, autoray would make new arrays in its dtype unless told otherwise.
+    """
     if isinstance(x, (np.ndarray, np.generic, float, int, complex)):
         return np
-    return getattr(x, "array_library", None) or autoray.get_namespace(x)
+    return getattr(x, "array_library", None) or autoray.get_namespace(autoray.infer_backend(x))
 
 
 def backend_of(x: Array) -> Backend:
@@ -32,6 +35,13 @@ def backend_of(x: Array) -> Backend:
     if isinstance(x, (np.ndarray, np.generic, float, int, complex)):
         return get_backend("numpy")
     return getattr(x, "array_library", None) or get_backend(autoray.infer_backend(x))
+
+
+def number(x: Array) -> float:
+    """Return a real array of one entry, or a number, as a float: read from its device, which makes this wait for it."""
+    if isinstance(x, (float, int, np.ndarray, np.generic)):
+        return float(x)
+    return float(backend_of(x).to_host(x))
 
 
 def is_array(x: object) -> bool:
@@ -89,7 +99,7 @@ def require_finite(x: Array, what: str) -> None:
     """
     xp = namespace(x)
     finite = xp.isfinite(x)
-    if bool(finite.all()):
+    if number(finite.all()):
         return
     bad = np.argwhere(~backend_of(x).to_host(finite))
     first = tuple(int(i) for i in bad[0])

@@ -3,10 +3,8 @@
 from heapq import heappop, heappush
 from typing import Any
 
-import numpy as np
-
 from adntn_ref.ad.arrays import Array
-from adntn_ref.ad.tape import FUNCTIONS, Node
+from adntn_ref.ad.tape import FUNCTIONS, Node, Var
 
 
 def backward(root: Node, g: Array, leaf_nodes: list[Node], *, free: bool) -> list[Array | None]:
@@ -44,7 +42,7 @@ def backward(root: Node, g: Array, leaf_nodes: list[Node], *, free: bool) -> lis
 
 def _accumulate(total: Array, term: Array, in_place: bool) -> Array:
     """Return ``total + term``; reuse ``total``'s memory where it is a raw array of ours."""
-    if in_place and isinstance(total, np.ndarray) and isinstance(term, np.ndarray) and total.dtype == term.dtype:
+    if in_place and type(total) is type(term) is not Var and total.dtype == term.dtype:
         total += term
         return total
     return FUNCTIONS["add"](total, term)

@@ -10,9 +10,8 @@ unrolled, with the batch as the last axis, into ``lowered[group, row, channel, j
 - each copy moves whole runs of Wo·N numbers, whatever the image size, and only kw copies of the image exist;
 - the kh rows under output row h are adjacent in memory, so the matrix of that window is a strided view, not a copy,
 
-and y is one GEMM per output row: ``W (O, kh·C·kw) @ window[h] (kh·C·kw, Wo·N)``. On LeNet-5's layers this is up to
-twice as fast as im2col in NumPy. Large batches go in chunks, which bounds the scratch memory. A 1×1 kernel has nothing
-to unroll: there each image is multiplied by the matrix of W as it lies.
+and y is one GEMM per output row: ``W (O, kh·C·kw) @ window[h] (kh·C·kw, Wo·N)``; on LeNet-5's layers up to twice as
+fast as im2col. Large batches go in chunks, which bounds the scratch memory. For a 1×1 kernel nothing is unrolled.
 """
 
 import math
@@ -159,8 +158,7 @@ def conv2d_weight_adjoint(
         for h in range(0, rows, together):
             a, b = (some[:, h : h + together].swapaxes(1, 2) for some in (cotangent, window))
             total += xp.matmul(a.reshape(*total.shape[:2], -1), b.reshape(groups, total.shape[2], -1).swapaxes(-1, -2))
-    dw = total.reshape(groups, out // groups, kh, channels, kw).swapaxes(2, 3)
-    return xp.ascontiguousarray(dw).reshape(w_shape)
+    return xp.ascontiguousarray(total.reshape(groups, -1, kh, channels, kw).swapaxes(2, 3)).reshape(w_shape)
 
 
 def _is_pointwise(w_shape: Shape, stride: Pair, padding: Pair) -> bool:
@@ -286,10 +284,10 @@ def max_pool2d(xp: Any, x: Array, kernel: Pair, stride: Pair, padding: Pair = (0
     return y, winner
 
 
-def max_pool2d_adjoint(xp: Any, g: Array, winner: Array, x_shape: Shape) -> Array:
+def max_pool2d_adjoint(xp: Any, g: Array, winner: Array, x_shape: Shape, scatter_add: Any = None) -> Array:
     """Add every g to the pixel that won: the transpose of :func:`max_pool2d_gather`.
 
-    ``dx[n, c].flat[winner[n, c, h, w]] += g[n, c, h, w]``, of shape ``x_shape``; g and winner are ``(N, C, Ho, Wo)``.
+    ``dx[n, c].flat[winner[n, c, h, w]] += g[n, c, h, w]``, of shape ``x_shape``; ``scatter_add`` is a backend's.
 
     Raises
     ------
@@ -297,8 +295,10 @@ def max_pool2d_adjoint(xp: Any, g: Array, winner: Array, x_shape: Shape) -> Arra
         If the shapes do not fit one another.
     """
     _require_shape("the cotangent of max_pool2d", g.shape, winner.shape)
-    index = _winner_index(xp, winner, x_shape)
-    dx = xp.zeros(math.prod(x_shape), dtype=g.dtype)
+    index, size = _winner_index(xp, winner, x_shape), math.prod(x_shape)
+    if scatter_add is not None:
+        return scatter_add(g.reshape(-1), index, (size,)).reshape(x_shape)
+    dx = xp.zeros(size, dtype=g.dtype)
     xp.add.at(dx, index, g.reshape(-1))
     return dx.reshape(x_shape)
 

@@ -5,6 +5,8 @@ so are its two adjoints: three primitives that are each other's derivatives, clo
 Pooling by maximum is picking at fixed positions once the winners are known.
 """
 
+from functools import partial
+from itertools import product
 from math import prod
 from typing import Any
 
@@ -47,15 +49,29 @@ def conv2d_weight_adjoint(
 
 
 @primitive
-def pool_gather(xp: Any, x: Array, *, winner: Array) -> Array:
-    """Pick from each plane of x (N, C, H, W) the entries at the flat positions ``winner`` (N, C, Ho, Wo)."""
+def pool_gather(xp: Any, x: Array, *, winner: Array, apart: Pair | None = None) -> Array:
+    """Pick from each plane of x (N, C, H, W) the entries at the flat positions ``winner`` (N, C, Ho, Wo).
+
+    ``apart``: how many windows further (rows, columns) the next one is that does not overlap, where that is known.
+    """
     return convolution.max_pool2d_gather(xp, x, winner)
 
 
 @primitive
-def pool_scatter(xp: Any, g: Array, *, winner: Array, x_shape: Any) -> Array:
-    """Add g (N, C, Ho, Wo) into zeros (N, C, H, W) at the positions ``winner``: the transpose of ``pool_gather``."""
-    return convolution.max_pool2d_adjoint(xp, g, winner, x_shape)
+def pool_scatter(xp: Any, g: Array, *, winner: Array, x_shape: Any, apart: Pair | None = None) -> Array:
+    """Add g (N, C, Ho, Wo) into zeros (N, C, H, W) at the positions ``winner``: the transpose of ``pool_gather``.
+
+    On a device, windows that do not overlap are put down at once, and what comes of the others is added to that: always
+    in the same order, and without sorting.
+    """
+    backend = backend_of(g)
+    if backend.on_host or apart is None:
+        return convolution.max_pool2d_adjoint(xp, g, winner, x_shape, backend.scatter_add)
+    put, total = partial(backend.scatter_add, distinct=True), xp.zeros(x_shape, dtype=g.dtype)
+    for i, j in product(range(apart[0]), range(apart[1])):
+        some = (slice(None), slice(None), slice(i, None, apart[0]), slice(j, None, apart[1]))
+        total += convolution.max_pool2d_adjoint(xp, g[some], winner[some], x_shape, put)
+    return total
 
 
 @primitive
@@ -76,8 +92,10 @@ def avg_pool2d_adjoint(
 def max_pool2d(x: Array, kernel: Pair, stride: Pair | None = None, padding: Pair = NONE) -> Array:
     """Maximum over windows of x (N, C, H, W); the first wins a tie. The stride is the kernel by default."""
     raw = stop_gradient(x)
-    y, winner = convolution.max_pool2d(namespace(raw), raw, kernel, stride or kernel, padding)
-    return y if raw is x else pool_gather(x, winner=winner)
+    steps = stride or kernel
+    y, winner = convolution.max_pool2d(namespace(raw), raw, kernel, steps, padding)
+    apart = (-(-kernel[0] // steps[0]), -(-kernel[1] // steps[1]))
+    return y if raw is x else pool_gather(x, winner=winner, apart=apart)
 
 
 def _normalise(

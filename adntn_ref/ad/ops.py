@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from adntn_ref.ad.arrays import COMPLEX, REAL, Array, backend_of, is_complex
+from adntn_ref.ad.arrays import COMPLEX, REAL, Array, backend_of, is_complex, namespace
 from adntn_ref.ad.tape import FUNCTIONS, Primitive, stop_gradient
 from adntn_ref.errors import ArrayError, DTypeError
 
@@ -355,10 +355,10 @@ def positive(x: Array) -> Array:
 def unit_vector(length: int, like: Array) -> Array:
     """Return (1, 0, ..., 0), raw, in the array library and dtype of ``like``."""
     raw = stop_gradient(like)
-    return backend_of(raw).asarray(np.eye(1, length, dtype=raw.dtype.name)[0])
+    return namespace(raw).eye(1, length, dtype=raw.dtype)[0]
 
 
 def unit_matrix(size: int, like: Array) -> Array:
     """Return the unit matrix, raw, in the array library and dtype of ``like``."""
     raw = stop_gradient(like)
-    return backend_of(raw).asarray(np.eye(size, dtype=raw.dtype.name))
+    return namespace(raw).eye(size, dtype=raw.dtype)

@@ -17,7 +17,7 @@ import numpy as np
 
 from adntn_ref.ad import losses, nn_ops, ops
 from adntn_ref.ad.activations import ACTIVATIONS
-from adntn_ref.ad.arrays import Array, dtype_name, is_array, is_complex
+from adntn_ref.ad.arrays import Array, dtype_name, is_array, is_complex, namespace
 from adntn_ref.ad.einsum import Labels, check_sizes, contract
 from adntn_ref.ad.ops import PRIMITIVES, conj
 from adntn_ref.ad.tape import Primitive, stop_gradient
@@ -83,14 +83,18 @@ def _power_exponent(g: Array, y: Array, a: Array, b: Array) -> Array:
     base = ops.where(zero, 1.0, a)
     if dtype_name(stop_gradient(base)) != dtype:  # else the logarithm of a narrow base would be a narrow one
         base = ops.astype(base, dtype=dtype)
-    return like(b, g * conj(y * ops.where(zero, 0.0, ops.log(base))))
+    exponent = ops.where(zero, 0.0, ops.log(base))
+    if not is_array(stop_gradient(a)):  # of a number: it goes with arrays of any library
+        exponent = exponent.item()
+    return like(b, g * conj(y * exponent))
 
 
 def _tie_weight(mine: Array, other: Array, y: Array) -> Array:
     """1 where the argument is the value, 1/2 at a tie, else 0; without a gradient, in the dtype of the value."""
     raw, won = stop_gradient(y), stop_gradient(mine) == stop_gradient(y)
     tie = won & (stop_gradient(other) == raw)
-    return ops.astype(np.asarray(won), dtype=dtype_name(raw)) - 0.5 * ops.astype(np.asarray(tie), dtype=dtype_name(raw))
+    won, tie = (x if is_array(x) else np.asarray(x) for x in (won, tie))
+    return ops.astype(won, dtype=dtype_name(raw)) - 0.5 * ops.astype(tie, dtype=dtype_name(raw))
 
 
 def expanded(g: Array, x: Array, axis: Any, keepdims: bool) -> Array:
@@ -132,7 +136,8 @@ def _abs(g: Array, y: Array, x: Array) -> Array:
     """Y = |x|:  gx = g x / |x|, and 0 at 0."""
     zero = stop_gradient(y) == 0
     if not is_complex(stop_gradient(x)):
-        return g * ops.astype(np.sign(stop_gradient(x)), dtype=dtype_name(stop_gradient(x)))
+        raw = stop_gradient(x)
+        return g * ops.astype(namespace(raw).sign(raw), dtype=dtype_name(raw))
     return g * (x / ops.where(zero, 1.0, y))
 
 
@@ -171,22 +176,20 @@ def _contract_one(
     gx = contract(g, *others, inputs=(output, *labels), output=kept)
     axes = [k for k, label in enumerate(mine) if label in kept]
     if len(set(mine)) != len(mine):
-        gx, axes = _onto_diagonals(gx, kept, mine, shape_of(x), dtype_name(stop_gradient(gx)))
+        gx, axes = _onto_diagonals(gx, kept, mine, shape_of(x))
     # An axis may still have length 1 where all others had length 1: like() repeats it.
     length = dict(zip(axes, shape_of(gx), strict=True))
     return like(x, ops.reshape(gx, shape=tuple(length.get(k, 1) for k in range(len(mine)))))
 
 
-def _onto_diagonals(
-    gx: Array, kept: Labels, mine: Labels, shape: tuple[int, ...], dtype: str
-) -> tuple[Array, list[int]]:
+def _onto_diagonals(gx: Array, kept: Labels, mine: Labels, shape: tuple[int, ...]) -> tuple[Array, list[int]]:
     """Put the cotangent of a diagonal onto the diagonal: a product with one unit matrix for each repetition.
 
     Axes are renamed by position; returns the array and the positions it has axes for.
     """
     first = {label: mine.index(label) for label in mine}
     copies = [k for k, label in enumerate(mine) if first[label] != k]
-    units = [np.eye(shape[k], dtype=dtype) for k in copies]
+    units = [ops.unit_matrix(shape[k], gx) for k in copies]
     names = [(first[mine[k]], k) for k in copies]
     axes = sorted({first[label] for label in kept}.union(*names))
     return contract(gx, *units, inputs=(tuple(first[label] for label in kept), *names), output=tuple(axes)), axes
@@ -304,8 +307,8 @@ EACH: dict[str, tuple[Callable[..., Array] | None, ...]] = {
         lambda g, y, x, h, *, w_shape, **k: nn_ops.conv2d(conj(x), g, **k),
     ),
     # pooling, linear once the winners are known
-    "pool_gather": (lambda g, y, x, *, winner: nn_ops.pool_scatter(g, winner=winner, x_shape=shape_of(x)),),
-    "pool_scatter": (lambda g, y, h, *, winner, x_shape: nn_ops.pool_gather(g, winner=winner),),
+    "pool_gather": (lambda g, y, x, *, winner, **k: nn_ops.pool_scatter(g, winner=winner, x_shape=shape_of(x), **k),),
+    "pool_scatter": (lambda g, y, h, *, winner, x_shape, **k: nn_ops.pool_gather(g, winner=winner, **k),),
     "avg_pool2d": (lambda g, y, x, **k: nn_ops.avg_pool2d_adjoint(g, x_shape=shape_of(x), **k),),
     "avg_pool2d_adjoint": (lambda g, y, h, *, x_shape, **k: nn_ops.avg_pool2d(g, **k),),
     # activations, sin and tanh among them

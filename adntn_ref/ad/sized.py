@@ -223,6 +223,7 @@ class Library:
     """
 
     name = "sized"
+    on_host = True
 
     def __init__(self, dtype: str, program_run: Callable[[Any, Any], Any] | None = None) -> None:
         self.meter, self.dtype, self.program_run = Meter(), np.dtype(dtype), program_run

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from adntn_ref.ad import ops
-from adntn_ref.ad.arrays import REAL, Array, dtype_name, is_array, is_complex, namespace, require_inexact
+from adntn_ref.ad.arrays import REAL, Array, backend_of, dtype_name, is_array, is_complex, namespace, require_inexact
 from adntn_ref.ad.backward import backward
 from adntn_ref.ad.tape import Primitive, Var, leaf, new_level, stop_gradient
 from adntn_ref.ad.trees import Tree, aligned, leaves, map_leaves, named_leaves, rebuild
@@ -94,7 +94,8 @@ def _below(y: Any, level: int) -> Any:
 
 
 def _check_cotangent(g: Any, y: Any) -> Any:
-    g = np.asarray(g) if isinstance(g, (int, float, complex)) else g
+    if isinstance(g, (int, float, complex)):
+        g = backend_of(stop_gradient(y)).asarray(np.asarray(g))
     if not is_array(g):
         raise TapeError(f"the cotangent holds a {type(g).__name__}; allowed: arrays and numbers")
     shape = tuple(getattr(y, "shape", ()))
@@ -249,7 +250,7 @@ def jacobian(f: Callable[[Array], Array], x: Array) -> Array:
     columns = int(np.prod(np.shape(stop_gradient(x)), dtype=np.int64))
     if rows * columns > JACOBIAN_LIMIT:
         raise TapeError(f"a Jacobian of {rows} x {columns} entries is over the limit of {JACOBIAN_LIMIT}; use vjp")
-    unit = np.eye(rows, dtype=raw.dtype)
+    unit = ops.unit_matrix(rows, raw)
     pulled = [pullback(unit[i].reshape(shape))[0] for i in range(rows)]
     if not pulled:
         return namespace(raw).zeros((*shape, *np.shape(stop_gradient(x))), dtype=dtype_name(stop_gradient(x)))

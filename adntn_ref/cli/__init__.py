@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from adntn_ref._version import __version__
+from adntn_ref.ad.moving import available
+from adntn_ref.backend import BACKEND_VARIABLE
 from adntn_ref.cli import commands, data, demo, draw, experiment, report, sweep
 from adntn_ref.cli.output import Output
 from adntn_ref.errors import AdntnError
@@ -46,6 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
         if any(sub is one for one, _ in seeded):
             sub.add_argument("--seed", type=_seed, default=0, help="seed of every random choice (default 0)")
         sub.add_argument("--memory-limit", metavar="2GiB", help="refuse work above this (default: 3/4 of what is free)")
+        sub.add_argument("--backend", metavar="NAME", help="numpy (default) or cupy; also ADNTN_REF_BACKEND")
     return parser
 
 
@@ -60,10 +63,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parser.wants_json = "--json" in (sys.argv[1:] if arguments is None else arguments)
     options = build_parser().parse_args(arguments)
     output = Output(options.json, options.quiet)
-    before = os.environ.get(LIMIT_VARIABLE)
+    before = {name: os.environ.get(name) for name in (LIMIT_VARIABLE, BACKEND_VARIABLE)}
     try:
         if options.memory_limit is not None:
             os.environ[LIMIT_VARIABLE] = str(parse_bytes(options.memory_limit))
+        if options.backend is not None:
+            os.environ[BACKEND_VARIABLE] = available(options.backend).name
         run: Command = options.run
         code = run(options, output)
         sys.stdout.flush()  # here, where a reader that has gone is met
@@ -80,9 +85,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     finally:
-        if options.memory_limit is not None:
-            os.environ.pop(LIMIT_VARIABLE, None)
-            os.environ.update({} if before is None else {LIMIT_VARIABLE: before})
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            os.environ.update({} if value is None else {name: value})
 
 
 def _leave_pipe() -> None:

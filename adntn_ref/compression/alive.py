@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 from adntn_ref.ad.activations import Activation
+from adntn_ref.ad.arrays import number
 from adntn_ref.errors import StartError
 from adntn_ref.networks.base import Network, Params
 from adntn_ref.networks.combination import Combination
@@ -31,7 +32,7 @@ def dead_share(network: Network, params: Params) -> dict[str, float]:
             states = part.forward_states({name: params[prefix + name] for name in part.core_shapes})
             for before, after, activation in activated:
                 slope = activation.first(states[before], states[after])
-                found[prefix + after] = float((slope == 0).mean())
+                found[prefix + after] = number((slope == 0).mean())
     return found
 
 

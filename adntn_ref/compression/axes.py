@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from adntn_ref.ad.arrays import Array
+from adntn_ref.ad.arrays import Array, namespace
 from adntn_ref.errors import SpecError
 
 AXES: dict[str, dict[int, tuple[int, ...]]] = {"oihw": {}, "hwio": {2: (1, 0), 4: (3, 2, 0, 1)}}
@@ -54,7 +54,7 @@ def inverse(axes: tuple[int, ...] | None) -> tuple[int, ...] | None:
 
 def turned(weight: Array, axes: tuple[int, ...] | None) -> Array:
     """Return a weight with its axes turned, the same entries in C order; no arithmetic."""
-    return np.ascontiguousarray(weight if axes is None else weight.transpose(axes))
+    return namespace(weight).ascontiguousarray(weight if axes is None else weight.transpose(axes))
 
 
 def check_axes(axes: object, ndim: int) -> tuple[int, ...] | None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from adntn_ref.ad.moving import choose_backend, to_backend
 from adntn_ref.compression.fit import fit
 from adntn_ref.compression.method import FitResult
 from adntn_ref.compression.objectives import OBJECTIVES
@@ -51,6 +52,7 @@ def fit_layers(
     data: Part | None = None,
     seed: int = 0,
     checkpoints: Path | None = None,
+    backend: str | None = None,
     **options: Any,
 ) -> dict[str, FitResult]:
     """Run stage 1 on each named weight of a trained model.
@@ -65,6 +67,7 @@ def fit_layers(
     objective : ``"euclidean"`` or ``"outputs"``
     data : images for ``"outputs"``; their labels are not read
     checkpoints : folder for checkpoints of fits by adam or sgd
+    backend : where to fit, by :func:`~adntn_ref.ad.moving.choose_backend`
     options : go to :func:`~adntn_ref.compression.fit.fit`
 
     Raises
@@ -73,12 +76,14 @@ def fit_layers(
         For names the model does not have, networks of other shapes, an unknown objective, missing data.
     """
     Generated(model, tuple(networks.items()))  # checks names and shapes before work starts
+    where = choose_backend(backend, params.values()).name
+    params = to_backend(params, where)
     _check_objective(objective, model, networks, data)
     names = list(networks)
     order = list(model.param_shapes) if objective == "outputs" else names
     current, fits = dict(params), {}
     for name in (name for name in order if name in networks):
-        known: dict[str, Any] = {"objective": objective, "rng": seed + names.index(name), **options}
+        known: dict[str, Any] = {"objective": objective, "rng": seed + names.index(name), "backend": where, **options}
         if checkpoints is not None and known.get("optimiser", "adam") in ("adam", "sgd"):
             known["checkpoint"] = checkpoints / f"stage1-{name}.npz"
         if objective == "outputs" and data is not None:
@@ -132,6 +137,7 @@ def compress(
     seed: int = 0,
     checkpoints: str | Path | None = None,
     progress: str = "",
+    backend: str | None = None,
 ) -> Compressed:
     """Replace weights of a trained model by generated ones, in two stages.
 
@@ -154,6 +160,8 @@ def compress(
     frozen : glob patterns of parameters that stage 2 leaves alone
     checkpoints : folder for checkpoints, from which the same call resumes to the same bits
     progress : prefix of the progress bars' titles, no bars if empty
+    backend : where both stages run, by :func:`~adntn_ref.ad.moving.choose_backend`: by default where the parameters
+        are; the result stays there
 
     Raises
     ------
@@ -165,6 +173,8 @@ def compress(
     if not networks:
         raise SpecError("no networks were given: name at least one parameter to generate")
     Generated(model, tuple(networks.items()))
+    where = choose_backend(backend, params.values()).name
+    params = to_backend(params, where)
     check_inputs(model, params, data)
     _check_objective(objective, model, networks, data.train)
     frozen = select(params, frozen)  # checked before work starts; a list, for every training reads it
@@ -182,6 +192,7 @@ def compress(
             data=data.train,
             seed=seed + names.index(group[0]),
             checkpoints=folder,
+            backend=where,
             steps=stage1_steps,
             rate=stage1_rate,
             **(stage1_options or {}),
@@ -203,6 +214,7 @@ def compress(
             seed=seed,
             checkpoint=folder / f"stage2-{group[-1]}.npz" if folder else None,
             progress=f"{progress}: {', '.join(group)}" if progress else "",
+            backend=where,
         )
         current = result.params
         trainings.append(result)

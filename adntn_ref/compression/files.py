@@ -15,7 +15,7 @@ weight in a wrong order, so a file that has one is format 2, which such a reader
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ import numpy as np
 
 from adntn_ref._version import __version__
 from adntn_ref.ad.arrays import Array, is_complex
+from adntn_ref.ad.moving import choose_backend, on_host, to_backend
 from adntn_ref.compression.axes import check_axes, inverse, turned, turned_shape
 from adntn_ref.compression.h5file import H5File
 from adntn_ref.compression.tensorfile import TensorFile, write_tensors
@@ -75,9 +76,11 @@ class CompressedFile:
     header: dict[str, Any]
     metadata: dict[str, str] = field(default_factory=dict)
 
-    def expand(self) -> dict[str, Array]:
-        """Return every tensor of the model, the generated ones made from their cores."""
-        return {**self.dense, **{name: entry.generate() for name, entry in self.entries.items()}}
+    def expand(self, backend: str | None = None) -> dict[str, Array]:
+        """Return every tensor of the model on the host, the generated ones made from their cores on a backend."""
+        where = choose_backend(backend).name
+        entries = {k: replace(entry, params=to_backend(entry.params, where)) for k, entry in self.entries.items()}
+        return {**self.dense, **{name: on_host(entry.generate()) for name, entry in entries.items()}}
 
 
 def save_compressed(
@@ -98,12 +101,13 @@ def save_compressed(
     SpecError, DTypeError
         For a name that is both generated and dense, and a dtype that the format lacks.
     """
-    tensors: dict[str, Array] = dict(dense)
+    tensors: dict[str, Array] = {name: on_host(value) for name, value in dense.items()}
     pairs: list[str] = []
     if both := sorted(entries.keys() & dense.keys()):
         raise SpecError(f"{', '.join(both)} cannot be generated and dense at once")
     for name, entry in entries.items():
-        for core, value in entry.params.items():
+        for core, held in entry.params.items():
+            value = on_host(held)
             key = f"{name}{SEPARATOR}{core}"
             if is_complex(value):
                 value = np.stack([value.real, value.imag], axis=-1)

@@ -7,7 +7,9 @@ from dataclasses import replace
 from math import inf
 from pathlib import Path
 
-from adntn_ref.ad.arrays import Array
+from adntn_ref.ad.arrays import Array, is_array
+from adntn_ref.ad.moving import choose_backend, to_backend
+from adntn_ref.ad.tape import Var
 from adntn_ref.compression.method import FitResult, Method, Restart
 from adntn_ref.compression.progress import Progress, no_progress
 from adntn_ref.compression.statistics import OutputStatistics
@@ -42,6 +44,7 @@ def fit(
     checkpoint: str | Path | None = None,
     progress: bool = False,
     callback: Callback | None = None,
+    backend: str | None = None,
 ) -> FitResult:
     """Fit a network to a weight, with closed-form gradients.
 
@@ -72,6 +75,8 @@ def fit(
     checkpoint : file to write as it goes, and to resume from; a restart adds its number to the name
     progress : whether to show a progress bar (needs the extra ``demo``)
     callback : called after every step; returning True stops, and no further restart begins
+    backend : where to fit, by :func:`~adntn_ref.ad.moving.choose_backend`: by default where the target is; target,
+        statistics and given parameters are moved there, and the result stays there
 
     Raises
     ------
@@ -96,6 +101,7 @@ def fit(
     >>> fit(MPO((4, 4), chi=4), target, optimiser="als").relative_error < 1e-12
     True
     """
+    target, statistics = inputs_on(backend, target, statistics)
     method = Method(
         network,
         target,
@@ -133,6 +139,15 @@ def fit(
                 break
     best = min(results, key=lambda result: result.restarts[0].loss)
     return replace(best, restarts=tuple(records), seconds=sum(result.seconds for result in results))
+
+
+def inputs_on(
+    backend: str | None, target: Array, statistics: OutputStatistics | None
+) -> tuple[Array, OutputStatistics | None]:
+    """Return target and statistics on the backend to fit on; what is no array, as it is, for later to refuse."""
+    where = choose_backend(backend, [target]).name
+    moved = to_backend(target, where) if is_array(target) and not isinstance(target, Var) else target
+    return moved, statistics.on(where) if isinstance(statistics, OutputStatistics) else statistics
 
 
 def _checkpoint_of(path: str | Path | None, restart: int) -> Path | None:

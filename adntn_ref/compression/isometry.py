@@ -10,6 +10,7 @@ from math import prod
 from typing import Any
 
 from adntn_ref.ad.arrays import Array, namespace
+from adntn_ref.ad.moving import on_host
 from adntn_ref.compression.alive import single_networks
 from adntn_ref.compression.objectives import NetworkObjective
 from adntn_ref.errors import SpecError
@@ -105,7 +106,7 @@ def isometric_start(network: Network, params: Params, std: float | None) -> Para
     retraction(network)(found)
     free = [name for name in found if name not in isometric_cores(network)]
     if std is not None and free:
-        factor = (std / spread(network.generate(found))) ** (1 / len(free))
+        factor = (std / spread(on_host(network.generate(found)))) ** (1 / len(free))
         for name in free:
             found[name] *= factor
     return found

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from adntn_ref.ad.arrays import Array
+from adntn_ref.ad.arrays import Array, backend_of
 from adntn_ref.ad.trees import map_leaves
+from adntn_ref.compression.fit import fit, inputs_on
 from adntn_ref.compression.isometry import penalised, retraction
 from adntn_ref.compression.method import FitResult, Method
 from adntn_ref.compression.optimisers import Packing, clip_norm, make_optimiser, rate_at
@@ -68,7 +69,7 @@ def fit_many(
     statistics : one a weight, for ``objective="outputs"``
     rng : seed of the first start; the k-th weight's is ``rng + k``
     options : of :func:`~adntn_ref.compression.fit.fit`: objective, steps, rate, optimiser (``"adam"`` or ``"sgd"``),
-        schedule, warmup, clip, patience, orthogonality, retract, start
+        schedule, warmup, clip, patience, orthogonality, retract, start, backend (on a device one fit follows another)
 
     Raises
     ------
@@ -88,6 +89,10 @@ def fit_many(
     [0, 1, 2]
     """
     methods = _methods(network, targets, statistics, options)
+    if not backend_of(methods[0].target).on_host:  # there a step of one weight fills the device, and the same is done
+        known = statistics if statistics is not None else [None] * len(targets)
+        pairs = zip(targets, known, strict=True)
+        return [fit(network, t, statistics=s, rng=rng + k, **options) for k, (t, s) in enumerate(pairs)]
     began, plan = time.perf_counter(), methods[0].plan
     starts = [method.start_params(rng + k, None) for k, method in enumerate(methods)]
     packing = Packing(starts[0])
@@ -118,7 +123,9 @@ def _methods(
     if options.get("optimiser", "adam") not in ("adam", "sgd"):
         raise SpecError(f"fit_many takes the optimisers adam and sgd, got {options['optimiser']!r}; see fit")
     known = statistics if statistics is not None else [None] * len(targets)
-    methods = [Method(network, t, statistics=s, **options) for t, s in zip(targets, known, strict=True)]
+    given = {name: value for name, value in options.items() if name != "backend"}
+    placed = [inputs_on(options.get("backend"), t, s) for t, s in zip(targets, known, strict=True)]
+    methods = [Method(network, t, statistics=s, **given) for t, s in placed]
     if len(dtypes := {str(target.dtype) for target in targets}) > 1:
         raise ArrayError(f"targets fitted together must have one dtype, got {', '.join(sorted(dtypes))}")
     return methods

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from adntn_ref.ad.arrays import REAL, Array, dtype_name, is_array, require_finite, require_inexact
+from adntn_ref.ad.arrays import REAL, Array, backend_of, dtype_name, is_array, number, require_finite, require_inexact
+from adntn_ref.ad.moving import move, on_host
 from adntn_ref.ad.tape import Var
+from adntn_ref.backend import get_backend
 from adntn_ref.compression.alive import dead_share, require_alive, single_networks
 from adntn_ref.compression.als import minimise_als, require_design_memory, require_linear
 from adntn_ref.compression.checkpoints import fingerprint
@@ -145,6 +147,11 @@ class Method:
             given.update({"orthogonality": self.orthogonality} if self.optimiser == "als" else {})
             if wrong := [name for name, value in given.items() if value]:
                 raise SpecError(f"optimiser={self.optimiser!r} takes no {', '.join(wrong)}; adam and sgd do")
+        if self.optimiser in ("lbfgs", "als") and not backend_of(self.target).on_host:
+            raise SpecError(
+                f"optimiser={self.optimiser!r} runs on the host, the target is on {backend_of(self.target).name}; take"
+                " adam or sgd, or backend='numpy'"
+            )
         if self.optimiser == "als":
             require_linear(self.network)
             require_design_memory(self.network)
@@ -183,16 +190,16 @@ class Method:
         StartError
             If some state is dead altogether.
         """
-        dtype = dtype_name(self.target)
+        dtype, where = dtype_name(self.target), backend_of(self.target).name
         share = default_start_share(self.target.size) if self.start_share is None else self.start_share
-        std = share * spread(np.asarray(self.target, dtype=np.float64))
+        std = share * spread(np.asarray(on_host(self.target), dtype=np.float64))
         if given is not None:
             if self.network.check_params(given) != dtype:
                 raise SpecError(f"the parameters given are {self.network.check_params(given)}, the target {dtype}")
-            params = given
+            params = {name: move(core, get_backend(where)) for name, core in given.items()}
         else:
             calibrated = self.start == "calibrated_orthogonal"
-            params = self.network.init(seed, dtype, std=std if calibrated else None, start=self.start)
+            params = self.network.init(seed, dtype, std=std if calibrated else None, start=self.start, backend=where)
         if self.retract:
             params = isometric_start(self.network, params, None if given is not None else std)
         require_alive(dead_share(self.network, params), self.network)
@@ -248,7 +255,7 @@ class Method:
         if self.statistics is None:
             return made
         loss = OutputsLoss(self.target, self.statistics)
-        return replace(made, output_error=float(loss(weight)[0]), bias_shift=loss.bias_shift(weight))
+        return replace(made, output_error=number(loss(weight)[0]), bias_shift=loss.bias_shift(weight))
 
 
 def check_target(network: Network, target: Array) -> str:
@@ -265,10 +272,10 @@ def check_target(network: Network, target: Array) -> str:
     if tuple(target.shape) != shape:
         raise ArrayError(f"the target has shape {tuple(target.shape)}, the network makes {shape}")
     require_finite(target, "the target")
-    if not bool((target != 0).any()):
+    if not number((target != 0).any()):
         raise ArrayError("the target is zero everywhere; a relative error means nothing there")
     with np.errstate(over="ignore", under="ignore"):
-        squares = float((target * target).sum())
+        squares = number((target * target).sum())
     if not 0 < squares < inf:
         raise ArrayError(f"the target's sum of squares is {squares} in {dtype_name(target)}; rescale it")
     return dtype_name(target)

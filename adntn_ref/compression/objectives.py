@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from adntn_ref.ad.arrays import Array, dtype_name, namespace
+from adntn_ref.ad.arrays import Array, dtype_name, namespace, number
 from adntn_ref.compression.statistics import OutputStatistics
 from adntn_ref.errors import ArrayError, SpecError
 from adntn_ref.networks.base import Network, Params
@@ -44,7 +44,7 @@ class EuclideanLoss:
 
     def __init__(self, target: Array) -> None:
         self.target = target
-        self.scale = 1.0 / float((target * target).sum())
+        self.scale = 1.0 / number((target * target).sum())
 
     def __call__(self, weight: Array) -> tuple[Any, Array]:
         """Return the loss and the cotangent of the weight."""
@@ -80,10 +80,10 @@ class OutputsLoss:
                 f"the statistics are of {statistics.inputs} inputs, the target of shape {tuple(target.shape)} has"
                 f" {matrix.shape[1]}"
             )
-        variance = float((matrix @ statistics.c00 * matrix).sum())
+        variance = number((matrix @ statistics.c00 * matrix).sum())
         if not 0 < variance < np.inf:
             raise ArrayError(f"the dense layer's outputs have variance {variance}; there is nothing to match")
-        if not bool((statistics.cxx != 0).any()):
+        if not number((statistics.cxx != 0).any()):
             raise ArrayError("the compressed model's inputs to this layer do not vary: an earlier layer is dead")
         self.statistics, self.variance, self.target = statistics, variance, target
         self.squares = statistics.cxx / variance
@@ -166,13 +166,13 @@ def outputs_objective(network: Network, target: Array, statistics: OutputStatist
 
 def output_error(weight: Array, target: Array, statistics: OutputStatistics) -> float:
     """Return the mean squared difference of the outputs, best bias included, over the variance of the dense outputs."""
-    return float(OutputsLoss(target, statistics)(weight)[0])
+    return number(OutputsLoss(target, statistics)(weight)[0])
 
 
 def relative_error(weight: Array, target: Array) -> float:
     """Return ||W - T||_F / ||T||_F."""
     xp = namespace(target)
-    return float(xp.linalg.norm((weight - target).reshape(-1)) / xp.linalg.norm(target.reshape(-1)))
+    return number(xp.linalg.norm((weight - target).reshape(-1)) / xp.linalg.norm(target.reshape(-1)))
 
 
 def _matrix(weight: Array) -> Array:

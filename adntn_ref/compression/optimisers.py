@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from adntn_ref.ad.arrays import REAL, Array, dtype_name, namespace
+from adntn_ref.ad.arrays import REAL, Array, backend_of, dtype_name, namespace
 from adntn_ref.ad.trees import Tree, aligned, leaves, named_leaves, rebuild
 from adntn_ref.errors import DTypeError, ParameterError, SpecError
 
@@ -58,9 +58,10 @@ class Packing:
         return rebuild(self.tree, parts)
 
     def spread(self, values: Tree) -> Array:
-        """Return a vector that repeats each leaf's number (a learning rate, say) over the leaf's place."""
+        """Return a NumPy vector that repeats each leaf's number (a learning rate, say) over the leaf's place."""
         numbers = aligned(self.tree, values, "the tree of numbers")
-        return np.concatenate([np.full(p.stop - p.start, n) for p, n in zip(self.places, numbers, strict=True)])
+        parts = [np.full(p.stop - p.start, n) for p, n in zip(self.places, numbers, strict=True)]
+        return np.concatenate(parts).astype(self.dtype)
 
 
 @dataclass(frozen=True)
@@ -155,9 +156,16 @@ def rate_at(step: int, steps: int, schedule: str, warmup: int = 0) -> float:
     return rise * (0.5 * (1 + cos(pi * step / steps)) if schedule == "cosine" else 1.0)
 
 
-def clip_norm(g: Array, limit: float | None) -> tuple[Array, float]:
-    """Return the gradient, scaled down to Euclidean norm ``limit`` where it is longer, and its norm before that."""
-    norm = float(namespace(g).linalg.norm(g))
+def clip_norm(g: Array, limit: float | None) -> tuple[Array, Any]:
+    """Return the gradient, scaled down to Euclidean norm ``limit`` where it is longer, and its norm before that.
+
+    On the host the norm is a float; on a device an array of one entry, which nobody has waited for.
+    """
+    xp = namespace(g)
+    norm = xp.linalg.norm(g)
+    if not backend_of(g).on_host:
+        return (g if limit is None else g * xp.minimum(limit / norm, 1.0)), norm
+    norm = float(norm)
     if limit is not None and norm > limit:
         g = g * (limit / norm)
     return g, norm

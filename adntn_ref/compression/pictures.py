@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from adntn_ref.ad.arrays import Array
+from adntn_ref.ad.moving import on_host
 from adntn_ref.compression.atomic import write_atomically
 from adntn_ref.compression.demo import LAYERS, SeedRun
 from adntn_ref.extras import need
@@ -46,7 +47,7 @@ def draw_weights(run: SeedRun, layers: int, path: Path) -> None:
 
 
 def _matrix(weight: Array) -> Any:
-    return np.asarray(weight).reshape(weight.shape[0], -1)
+    return np.asarray(on_host(weight)).reshape(weight.shape[0], -1)
 
 
 def draw_curves(run: SeedRun, layers: int, path: Path) -> None:

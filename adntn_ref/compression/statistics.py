@@ -9,11 +9,12 @@ formula is that of a linear regression; its use as a first stage here is ours.)
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
-from adntn_ref.ad.arrays import Array, dtype_name, is_array, namespace, require_finite
+from adntn_ref.ad.arrays import Array, backend_of, dtype_name, is_array, namespace, number, require_finite
+from adntn_ref.ad.moving import to_backend
 from adntn_ref.errors import ArrayError, DTypeError, NothingSelected, SpecError
 from adntn_ref.nn.data import Part
 from adntn_ref.nn.layers import Conv2d, Layer, Linear, buffer_shapes_of, own
@@ -62,13 +63,18 @@ class OutputStatistics:
             require_finite(value, f"{name} of the statistics")
         for name in ("cxx", "c00"):
             value = getattr(self, name)
-            if not bool(abs(value - value.T).max() <= 1e-9 * abs(value).max()):
+            if not number(abs(value - value.T).max() <= 1e-9 * abs(value).max()):
                 raise ArrayError(f"{name} of the statistics is a covariance and must be symmetric")
 
     @property
     def inputs(self) -> int:
         """n, the number of inputs of one output."""
         return int(self.mean_x.shape[0])
+
+    def on(self, backend: str) -> "OutputStatistics":
+        """Return the statistics on another backend; themselves where they are there."""
+        moved = to_backend({key.name: getattr(self, key.name) for key in fields(self)}, backend)
+        return self if moved["cxx"] is self.cxx else OutputStatistics(**moved)
 
     def arrays(self) -> list[Array]:
         """Return the five arrays, for fingerprints."""
@@ -110,11 +116,12 @@ def layer_statistics(
     sums = _Moments(inputs, centred=layer.bias)
     before = model.layers[: names.index(layer_name)]
     same = all(
-        np.array_equal(dense_params[f"{name}.{key}"], compressed_params[f"{name}.{key}"])
+        number((dense_params[f"{name}.{key}"] == compressed_params[f"{name}.{key}"]).all())
         for name, one in before
         for key in (*one.param_shapes, *buffer_shapes_of(one))
     )
-    for images, _ in part.batches(BATCH):
+    where = backend_of(next(iter(dense_params.values())))
+    for images, _ in part.on(where.name).batches(BATCH):
         x0 = layer_inputs(model, dense_params, layer_name, images)
         sums.add(x0 if same else layer_inputs(model, compressed_params, layer_name, images), x0)
     return sums.statistics()
@@ -170,20 +177,23 @@ class _Moments:
     """Sums of centred products over batches, float64."""
 
     def __init__(self, inputs: int, centred: bool) -> None:
-        self.centred, self.count = centred, 0
-        self.means = np.zeros((2, inputs))
-        self.sums = {name: np.zeros((inputs, inputs)) for name in ("xx", "x0", "00")}
+        self.centred, self.count, self.inputs = centred, 0, inputs
+        self.means: Array = None
+        self.sums: dict[str, Array] = {}
 
     def add(self, x: Array, x0: Array) -> None:
         """Merge a batch: M <- M + M_batch + (n n_batch / (n + n_batch)) d d^T, with d the difference of the means."""
-        same = x is x0
-        x0 = np.asarray(x0, dtype=np.float64)
-        x = x0 if same else np.asarray(x, dtype=np.float64)
+        same, xp = x is x0, namespace(x)
+        if not self.sums:
+            self.means = xp.zeros((2, self.inputs))
+            self.sums = {name: xp.zeros((self.inputs, self.inputs)) for name in ("xx", "x0", "00")}
+        x0 = x0.astype("float64")
+        x = x0 if same else x.astype("float64")
         rows = x.shape[0]
         share = self.count * rows / (self.count + rows)
-        gap = np.zeros_like(self.means)
+        gap = xp.zeros_like(self.means)
         if self.centred:
-            means = np.stack([x.mean(axis=0), x0.mean(axis=0)])
+            means = xp.stack([x.mean(axis=0), x0.mean(axis=0)])
             x0 = x0 - means[1]
             x = x0 if same else x - means[0]
             gap = means - self.means
@@ -191,7 +201,7 @@ class _Moments:
         self.count += rows
         squares = x.T @ x
         for name, product, (a, b) in _products(squares, x, x0, same):
-            self.sums[name] += product + share * np.outer(gap[a], gap[b])
+            self.sums[name] += product + share * xp.outer(gap[a], gap[b])
 
     def statistics(self) -> OutputStatistics:
         """Divide by the number of rows."""

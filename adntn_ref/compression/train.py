@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from adntn_ref.ad.arrays import Array, require_finite, require_inexact
+from adntn_ref.ad.arrays import Array, backend_of, require_finite, require_inexact
 from adntn_ref.ad.losses import cross_entropy
+from adntn_ref.ad.moving import choose_backend, move, to_backend
 from adntn_ref.ad.transforms import value_and_grad
 from adntn_ref.ad.trees import Tree, leaves, named_leaves
 from adntn_ref.compression.checkpoints import fingerprint
@@ -65,6 +66,7 @@ def train(
     checkpoint: str | Path | None = None,
     progress: str = "",
     callback: Callback | None = None,
+    backend: str | None = None,
     augmentation: Augmentation | None = None,
 ) -> TrainResult:
     """Minimise the cross entropy on the train part, and keep the epoch that is best on the validation part.
@@ -85,6 +87,8 @@ def train(
         depends on (seed, t) alone
     augmentation : changes the train images at random, in epoch e by (seed, e) alone
     progress : title of a progress bar, none if empty
+    backend : where to train, by :func:`~adntn_ref.ad.moving.choose_backend`: by default where the parameters are;
+        parameters, and the images once, are moved there, and the result stays there
     optimiser, schedule, clip, patience, checkpoint, callback : see :func:`~adntn_ref.compression.training.minimise`
 
     Raises
@@ -96,6 +100,8 @@ def train(
     """
     if not isinstance(epochs, int) or epochs < 1 or not isinstance(batch_size, int) or batch_size < 1:
         raise SpecError(f"epochs and batch_size must be integers >= 1, got {epochs!r} and {batch_size!r}")
+    where = choose_backend(backend, leaves(params)).name
+    params, images, validation = to_backend(params, where), data.train.on(where), data.validation.on(where)
     check_inputs(model, params, data)
     constant = set(select(params, frozen))
     fixed, trained, buffers = _split(model, params, constant)
@@ -114,11 +120,11 @@ def train(
     )
     with Progress(progress, plan.steps) if progress else no_progress() as bar:
         result = minimise(
-            task_objective(model, fixed, data.train, batch_size, seed, cache, buffers, augmentation, data.black),
+            task_objective(model, fixed, images, batch_size, seed, cache, buffers, augmentation, data.black),
             trained,
             plan,
             rates={name: _rates_of(value, chosen) for name, value in trained.items()},
-            score=lambda tree: 1.0 - accuracy(dense, {**fixed, **buffers, **cache.take(tree)}, data.validation),
+            score=lambda tree: 1.0 - accuracy(dense, {**fixed, **buffers, **cache.take(tree)}, validation),
             callback=both(bar, callback),
             checkpoint=checkpoint,
             checkpoint_every=per_epoch,
@@ -175,7 +181,8 @@ def task_objective(
     is a dict that every step changes: the new running statistics are put into it. ``black`` is what the augmentation
     pads with.
     """
-    dense, moving = _dense(model), {} if buffers is None else buffers
+    dense, moving, backend = _dense(model), {} if buffers is None else buffers, backend_of(part.labels)
+    black = move(black, backend)
     per_epoch = -(-len(part) // batch_size)
     order: dict[int, Array] = {}
     changes: dict[int, Choices] = {}
@@ -184,13 +191,14 @@ def task_objective(
         epoch, batch = divmod(step, per_epoch)
         if epoch not in order:
             order.clear()
-            order[epoch] = np.random.default_rng([seed, epoch]).permutation(len(part))
+            drawn = np.random.default_rng([seed, epoch]).permutation(len(part))
+            order[epoch] = move(drawn, backend)
         chosen = order[epoch][batch * batch_size : (batch + 1) * batch_size]
         images, labels = part.images[chosen], part.labels[chosen]
         if augmentation is not None:
             if epoch not in changes:
                 changes.clear()
-                changes[epoch] = augmentation.choices(seed, epoch, len(part))
+                changes[epoch] = augmentation.choices(seed, epoch, len(part)).on(backend.name)
             images = augmentation.apply(images, changes[epoch], chosen, black)
 
         def loss(p: Tree) -> tuple[Any, Tree]:

@@ -8,13 +8,13 @@ finite.
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from math import isfinite
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from adntn_ref.ad.arrays import Array, namespace
+from adntn_ref.ad.arrays import Array, backend_of, namespace, number
 from adntn_ref.ad.trees import Tree, map_leaves
 from adntn_ref.compression.checkpoints import fingerprint, load_checkpoint, save_checkpoint
 from adntn_ref.compression.optimisers import OPTIMISERS, SCHEDULES, Packing, clip_norm, make_optimiser, rate_at
@@ -71,7 +71,10 @@ class Training:
 
 @dataclass(frozen=True)
 class Tick:
-    """What a callback is told after each step; returning True from the callback stops the training."""
+    """What a callback is told after each step; returning True from the callback stops the training.
+
+    On a device ``loss`` is the last one that was read, at most ``evaluate_every`` steps old: no step waits for its own.
+    """
 
     step: int
     steps: int
@@ -131,6 +134,8 @@ class _State:
     stale: int = 0
     seconds: float = 0.0
     history: History = field(default_factory=History)
+    unread: list[tuple[int, Any, Any, float]] = field(default_factory=list)
+    """Step, loss, gradient norm and rate factor of the steps whose numbers are still on the device."""
 
 
 def minimise(
@@ -168,16 +173,19 @@ def minimise(
     ------
     DivergedError
         At the first loss or gradient that is not finite, naming the step; the best parameters so far are in the
-        checkpoint, if there is one, and in the exception's ``best``.
+        checkpoint, if there is one, and in the exception's ``best``. On a device losses are read every
+        ``evaluate_every`` steps and before a checkpoint, and so it is noticed then.
     """
     packing = Packing(params)
     optimiser = make_optimiser(training.optimiser, training.momentum)
     vector = packing.pack(params)
+    backend = backend_of(vector)
     state = _State(vector, optimiser.start(vector), vector.copy(), {} if buffers is None else buffers)
-    rate_vector = 1.0 if rates is None else packing.spread(rates).astype(packing.dtype)
+    spread = 1.0 if rates is None else packing.spread(rates)
+    rate_vector = spread if rates is None or backend.name == "numpy" else backend.asarray(spread)
     identity: dict[str, Any] = {}
     if checkpoint is not None:
-        identity = _identity(label, training, packing, facts, vector, rate_vector)
+        identity = _identity(label, training, packing, facts, vector, spread)
         if state.buffers:
             identity["buffers"] = fingerprint(state.buffers.values())
         if Path(checkpoint).exists():
@@ -191,25 +199,30 @@ def minimise(
         tree = packing.unpack(state.vector)
         loss, gradients = objective(state.step, tree)
         g, norm = clip_norm(packing.pack(gradients), training.clip)
-        if not (isfinite(loss) and isfinite(norm)):
-            if checkpoint is not None:
-                _save(checkpoint, identity, state)
-            raise _diverged(float(loss), norm, state, packing, label)
-        if state.step % training.evaluate_every == 0:
-            _evaluate(state, score(tree) if score else float(loss))
+        state.unread.append((state.step, loss, norm, factor))
+        evaluating = state.step % training.evaluate_every == 0
+        saving = checkpoint is not None and (state.step + 1) % checkpoint_every == 0
+        if backend.on_host or evaluating or saving:
+            try:
+                _read(state, packing, label)
+            except DivergedError:
+                if checkpoint is not None:
+                    _save(checkpoint, identity, state)
+                raise
+        if evaluating:
+            _evaluate(state, score(tree) if score else state.history.loss[-1])
         optimiser.update(state.vector, g, state.moments, state.step, rate_vector, factor)
         if project is not None:
             project(packing.unpack(state.vector))
-        state.history.loss.append(float(loss))
-        state.history.norm.append(norm)
-        state.history.rate.append(factor)
         state.step += 1
         state.seconds = time.perf_counter() - start
-        if checkpoint is not None and state.step % checkpoint_every == 0:
+        if saving and checkpoint is not None:
             _save(checkpoint, identity, state)
-        if callback is not None and callback(Tick(state.step, training.steps, float(loss), state.best_score)):
+        last = state.history.loss[-1] if state.history.loss else nan
+        if callback is not None and callback(Tick(state.step, training.steps, last, state.best_score)):
             stopped_by = "callback"
             break
+    _read(state, packing, label)
     if stopped_by != "patience":  # there the last evaluation has found nothing better
         _evaluate(state, _final_score(objective, score, packing, state))
     if checkpoint is not None:
@@ -220,7 +233,33 @@ def minimise(
 
 def _final_score(objective: Objective, score: Callable[[Tree], float] | None, packing: Packing, state: _State) -> float:
     tree = packing.unpack(state.vector)
-    return score(tree) if score else float(objective(state.step, tree)[0])
+    return score(tree) if score else number(objective(state.step, tree)[0])
+
+
+def _read(state: _State, packing: Packing, label: str) -> None:
+    """Read the losses and norms that are still unread, all at once, into the history.
+
+    Raises
+    ------
+    DivergedError
+        At the first that is not finite.
+    """
+    waiting, state.unread = state.unread, []
+    losses, norms = (_numbers([row[k] for row in waiting]) for k in (1, 2))
+    for (step, _, _, factor), loss, norm in zip(waiting, losses, norms, strict=True):
+        if not (isfinite(loss) and isfinite(norm)):
+            raise _diverged(loss, norm, step, state, packing, label)
+        state.history.loss.append(loss)
+        state.history.norm.append(norm)
+        state.history.rate.append(factor)
+
+
+def _numbers(values: list[Any]) -> list[float]:
+    """Return numbers as floats; those on a device come in one transfer."""
+    if len(values) < 2 or any(backend_of(value).on_host for value in values):
+        return [number(value) for value in values]
+    stacked = namespace(values[0]).stack(values)
+    return [float(value) for value in backend_of(stacked).to_host(stacked)]
 
 
 def _evaluate(state: _State, score: float) -> None:
@@ -252,10 +291,10 @@ def _identity(
     }
 
 
-def _diverged(loss: float, norm: float, state: _State, packing: Packing, label: str) -> DivergedError:
+def _diverged(loss: float, norm: float, step: int, state: _State, packing: Packing, label: str) -> DivergedError:
     what = f"the loss is {loss}" if not isfinite(loss) else f"the gradient has norm {norm}"
     error = DivergedError(
-        f"{label or 'training'}: {what} at step {state.step}; the best state so far (score {state.best_score:.6g}) was"
+        f"{label or 'training'}: {what} at step {step}; the best state so far (score {state.best_score:.6g}) was"
         " kept. A lower learning rate, warm-up or gradient clipping usually mends it"
     )
     error.best = packing.unpack(state.best)
@@ -267,19 +306,20 @@ def _save(path: str | Path, identity: dict[str, Any], state: _State) -> None:
     arrays.update({f"buffer.{name}": value for name, value in state.buffers.items()})
     arrays.update({f"best_buffer.{name}": value for name, value in state.best_buffers.items()})
     arrays.update({f"moment.{name}": value for name, value in state.moments.items()})
+    arrays = {name: backend_of(value).to_host(value) for name, value in arrays.items()}
     arrays.update({f"history.{name}": np.asarray(value) for name, value in asdict(state.history).items()})
     numbers = {k: getattr(state, k) for k in ("best_score", "step", "stale", "seconds")}
     save_checkpoint(path, identity, arrays, numbers)
 
 
 def _restore(state: _State, arrays: dict[str, Array], numbers: dict[str, Any]) -> None:
-    state.vector[...] = arrays["vector"]
-    state.best = namespace(state.vector).asarray(arrays["best"])
-    xp = namespace(state.vector)
+    backend = backend_of(state.vector)
+    state.vector[...] = backend.asarray(arrays["vector"])
+    state.best = backend.asarray(arrays["best"])
     for kept, prefix in ((state.buffers, "buffer."), (state.best_buffers, "best_buffer.")):
-        kept.update({k.removeprefix(prefix): xp.asarray(v) for k, v in arrays.items() if k.startswith(prefix)})
+        kept.update({k.removeprefix(prefix): backend.asarray(v) for k, v in arrays.items() if k.startswith(prefix)})
     for name in state.moments:
-        state.moments[name][...] = arrays[f"moment.{name}"]
+        state.moments[name][...] = backend.asarray(arrays[f"moment.{name}"])
     state.history = History(**{name: arrays[f"history.{name}"].tolist() for name in asdict(History())})
     for key, value in numbers.items():
         setattr(state, key, value)

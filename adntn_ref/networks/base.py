@@ -3,24 +3,21 @@
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import lru_cache
 from math import prod
 from typing import Any
 
 import numpy as np
 
-from adntn_ref.ad.arrays import COMPLEX, REAL, Array, dtype_name, is_array, namespace
+from adntn_ref.ad.arrays import COMPLEX, REAL, Array, backend_of, dtype_name, is_array, namespace
+from adntn_ref.ad.moving import choose_backend, move, require_together
 from adntn_ref.ad.tape import Var, is_raw, stop_gradient
 from adntn_ref.ad.transforms import vjp as tape_vjp
 from adntn_ref.errors import ArrayError, DTypeError, ParameterError, SpecError
+from adntn_ref.networks.fitting import SMALL_BYTES, choose_schedule, peaks
 from adntn_ref.networks.peaks import applied
 from adntn_ref.program import memory
-from adntn_ref.program.cost import ITEM_BYTES, Cost
+from adntn_ref.program.cost import Cost
 from adntn_ref.program.modes import Layout, matrix_shape
-from adntn_ref.program.workers import thread_count
-
-SMALL_BYTES = 2**26
-"""Networks below this size are run without asking the system how much memory is free."""
 
 Params = dict[str, Array]
 Pullback = Callable[[Array], Params]
@@ -51,8 +48,9 @@ class Network(ABC):
         dtype: str = "float64",
         std: float | None = None,
         start: str = "calibrated_orthogonal",
+        backend: str | None = None,
     ) -> Params:
-        """Draw parameters on the host.
+        """Draw parameters on the host, so that every backend starts from the same bits.
 
         Parameters
         ----------
@@ -60,6 +58,8 @@ class Network(ABC):
         dtype : dtype of the cores; numbers are drawn in float64 and cast
         std : standard deviation of the generated weight, default sqrt(2 / fan_in)
         start : name of the start
+        backend : where the parameters are put: a backend's name, else what the environment variable ADNTN_REF_BACKEND
+            says, else NumPy
 
         Returns
         -------
@@ -104,6 +104,8 @@ class Network(ABC):
             For missing, extra or misnamed cores, or a wrong shape, naming the core.
         DTypeError
             For a dtype that is not floating (or complex, for a nonlinear network), or cores of different dtypes.
+        ArrayError
+            For cores of different backends, or on another device than the current one.
         """
         if not isinstance(params, dict):
             raise ParameterError(f"parameters must be a dict from core name to array, got a {type(params).__name__}")
@@ -124,6 +126,7 @@ class Network(ABC):
             if found and dtype != found:
                 raise DTypeError(f"core {name} has dtype {dtype}, those before it {found}; all must have one")
             found = dtype
+        require_together((f"core {name}", stop_gradient(params[name])) for name in shapes)
         return found
 
     def generate(self, params: Params) -> Array:
@@ -139,7 +142,7 @@ class Network(ABC):
         array, shape ``self.shape``, in the dtype of the cores
         """
         dtype = self.check_params(params)
-        self.require_memory(dtype, backward=not is_raw(*params.values()))
+        self.require_memory(dtype, backward=not is_raw(*params.values()), backend=backend_name(params))
         return self._made(params)
 
     def _made(self, params: Params) -> Any:
@@ -156,11 +159,11 @@ class Network(ABC):
             ``pullback(G)`` with G of the weight's shape and dtype returns a dict like ``params``.
         """
         dtype = self.check_params(params)
-        self.require_memory(dtype, backward=True)
+        self.require_memory(dtype, backward=True, backend=backend_name(params))
         weight, pull = self._vjp(params, "auto")
 
         def pullback(cotangent: Array) -> Params:
-            self._check_cotangent(cotangent, dtype)
+            self._check_cotangent(cotangent, dtype, params)
             return pull(cotangent)
 
         return weight, pullback
@@ -219,10 +222,12 @@ class Network(ABC):
             raise ArrayError(f"inputs have shape (batch, {columns}), got {shape}")
         if dtype_name(stop_gradient(x)) != dtype:
             raise DTypeError(f"the inputs have dtype {dtype_name(stop_gradient(x))}, the cores {dtype}")
+        require_here("the batch of inputs", x, params)
         training = not is_raw(x, *params.values())
         peak = applied(self, dtype, shape[0])[training].peak_bytes
         if peak >= SMALL_BYTES or memory.LIMIT_VARIABLE in os.environ:
-            memory.require_memory(peak, f"a product site by site with {shape[0]} inputs in {dtype}")
+            what = f"a product site by site with {shape[0]} inputs in {dtype}"
+            memory.require_memory(peak, what, backend=backend_name(params))
         return self._outputs(params, x)
 
     def _outputs(self, params: Params, x: Array) -> Array:
@@ -236,7 +241,9 @@ class Network(ABC):
         """Return what generating variables records; parameters and memory have been checked."""
         return self._generate(params)
 
-    def choose_schedule(self, dtype: str, schedule: str = "auto", memory_limit: str | int | None = None) -> str:
+    def choose_schedule(
+        self, dtype: str, schedule: str = "auto", memory_limit: str | int | None = None, backend: str = "numpy"
+    ) -> str:
         """Return the schedule that a run with its adjoint takes; a network that is no program knows "keep" alone.
 
         Raises
@@ -246,32 +253,37 @@ class Network(ABC):
         """
         name = "keep" if schedule == "auto" else schedule
         self.cost(dtype, name)
-        return choose_schedule(self, dtype, name, memory_limit)
+        return choose_schedule(self, dtype, name, memory_limit, backend)
 
-    def require_memory(self, dtype: str, backward: bool, networks: int = 1) -> None:
+    def require_memory(self, dtype: str, backward: bool, networks: int = 1, backend: str = "numpy") -> None:
         """Refuse a run above the memory limit, before anything is allocated; small ones pass unless a limit is set.
 
-        ``networks``: so many of this specification at once.
+        ``networks``: so many of this specification at once. ``backend`` says whose memory it is that has to be free.
 
         Raises
         ------
         MemoryLimitError
             Naming the weight, and the memory it needs and may take in GiB.
         """
-        peak = networks * _peaks(self, dtype)[backward]
+        peak = networks * peaks(self, dtype, "keep", backend)[backward]
         if peak >= SMALL_BYTES or memory.LIMIT_VARIABLE in os.environ:
             what = "generating the weight and its gradient" if backward else "generating the weight"
             made = f"of shape {self.placement.shape} from {len(self.placement.modes)} modes in {dtype}"
             made += f", {networks} times" if networks > 1 else ""
-            memory.require_memory(peak, f"{what} {made}")
+            memory.require_memory(peak, f"{what} {made}", backend=backend)
 
-    def _check_cotangent(self, cotangent: Array, dtype: str) -> None:
+    def _cost_on(self, dtype: str, schedule: str, backend: str) -> Cost:
+        """Return the cost of a run on a backend."""
+        return self.cost(dtype, schedule)
+
+    def _check_cotangent(self, cotangent: Array, dtype: str, params: Params) -> None:
         if tuple(getattr(cotangent, "shape", ())) != self.placement.shape:
             shape = tuple(getattr(cotangent, "shape", ()))
             raise ArrayError(f"the cotangent has shape {shape}, the weight {self.placement.shape}")
         if dtype_name(stop_gradient(cotangent)) != dtype:
             got = dtype_name(stop_gradient(cotangent))
             raise DTypeError(f"the cotangent has dtype {got}, the weight {dtype}; cast it where you mean to")
+        require_here("the cotangent", cotangent, params)
 
 
 def own(g: Array) -> Array:
@@ -290,57 +302,26 @@ def _names_differ(given: set[str], wanted: set[str]) -> str:
     return "; ".join(parts)
 
 
-def choose_schedule(network: Network, dtype: str, schedule: str, limit: str | int | None) -> str:
-    """Return ``schedule``, or for "auto" the fastest that fits; see :meth:`ProgramNetwork.choose_schedule`."""
-    if schedule != "auto":
-        if _is_large(network, dtype, schedule) or limit is not None:
-            _require(network, dtype, schedule, limit)
-        return schedule
-    if limit is None and not _is_large(network, dtype, "keep"):
-        return "keep"
-    allowed = memory.memory_limit(limit)
-    for name in ("keep", "recompute"):
-        if _peaks(network, dtype, name)[1] <= allowed:
-            return name
-    slots, best = len(network.cost(dtype).steps), ""
-    least, most = 0, slots
-    while least <= most:  # the more states are kept, the less is run again
-        middle = (least + most) // 2
-        name = f"checkpoints:{middle}"
-        if _peaks(network, dtype, name)[1] <= allowed:
-            best, least = name, middle + 1
-        else:
-            most = middle - 1
-    if not best:
-        _require(network, dtype, "checkpoints:0", limit)
-    return best
+def backend_name(params: Params) -> str:
+    """Return the backend that holds parameters, or what their variables wrap."""
+    return backend_of(stop_gradient(next(iter(params.values())))).name
 
 
-def _is_large(network: Network, dtype: str, schedule: str) -> bool:
-    """Return whether a run with its adjoint takes so much that the free memory has to be asked for."""
-    return memory.LIMIT_VARIABLE in os.environ or _peaks(network, dtype, schedule)[1] >= SMALL_BYTES
+def require_here(what: str, x: Array, params: Params) -> None:
+    """Refuse a cotangent or inputs of another backend than the parameters."""
+    core = stop_gradient(next(iter(params.values())))
+    require_together([("the weight", core), (what, stop_gradient(x))])
 
 
-def _require(network: Network, dtype: str, schedule: str, limit: str | int | None) -> None:
-    made = f"of shape {network.placement.shape} from {len(network.placement.modes)} modes in {dtype}"
-    how = f" (schedule {schedule})" if schedule != "keep" else ""
-    what = f"generating the weight and its gradient {made}{how}"
-    memory.require_memory(_peaks(network, dtype, schedule)[1], what, limit)
+def placed(params: Params, backend: str | None, dtype: str) -> Params:
+    """Return parameters drawn on the host in a dtype, C-contiguous, on the backend that was chosen."""
+    target = choose_backend(backend)
+    return {name: move(np.ascontiguousarray(core, dtype=dtype), target) for name, core in params.items()}
 
 
-def _peaks(network: Network, dtype: str, schedule: str = "keep") -> tuple[int, int]:
-    return _peaks_with(network, dtype, schedule, thread_count())
-
-
-@lru_cache(maxsize=1024)
-def _peaks_with(network: Network, dtype: str, schedule: str, threads: int) -> tuple[int, int]:
-    """Return the bytes held at once forward, and with the adjoint, the parameters included."""
-    cost, cores = network.cost(dtype, schedule), network.parameter_count * ITEM_BYTES[dtype]
-    return cost.peak_bytes_forward + cores, cost.peak_bytes_backward + cores
-
-
-def check_init(dtype: str, std: float | None) -> None:
-    """Refuse a dtype or a standard deviation that parameters cannot be drawn with."""
+def check_init(dtype: str, std: float | None, backend: str | None) -> None:
+    """Refuse a dtype, a standard deviation or a backend that parameters cannot be drawn with."""
+    choose_backend(backend)
     if dtype not in REAL:
         raise DTypeError(f"parameters are drawn in {' or '.join(REAL)}, got {dtype!r}")
     if std is not None and not (_is_number(std) and 0 < std < np.inf):

@@ -19,7 +19,7 @@ from adntn_ref.ad import ops
 from adntn_ref.ad.arrays import Array
 from adntn_ref.ad.tape import is_raw
 from adntn_ref.errors import SpecError, StartError
-from adntn_ref.networks.base import Network, Params, Pullback, check_init
+from adntn_ref.networks.base import Network, Params, Pullback, backend_name, check_init, placed
 from adntn_ref.networks.multilinear import total_cost
 from adntn_ref.networks.peaks import peak_bytes
 from adntn_ref.networks.programmed import ProgramNetwork
@@ -102,7 +102,7 @@ class Combination(Network):
     def generate(self, params: Params) -> Any:
         """Make the weight (a ``Stack``: the weights, by name); see :meth:`Network.generate`."""
         dtype = self.check_params(params)
-        self.require_memory(dtype, backward=not is_raw(*params.values()))
+        self.require_memory(dtype, backward=not is_raw(*params.values()), backend=backend_name(params))
         return self._join(part.generate(cores) for part, cores in self._split(params))
 
     def _made(self, params: Params) -> Any:
@@ -140,6 +140,7 @@ class Combination(Network):
         dtype: str = "float64",
         std: float | None = None,
         start: str = "calibrated_orthogonal",
+        backend: str | None = None,
     ) -> Params:
         """Draw the parts one after another, and rescale them together so that the weight has exactly ``std``.
 
@@ -147,7 +148,7 @@ class Combination(Network):
         part, is left out: ``std`` is that of what can be trained. Other starts than the calibrated one are handed to
         the parts as they are. See :meth:`Network.init`.
         """
-        check_init(dtype, std)
+        check_init(dtype, std, backend)
         calibrated = start == "calibrated_orthogonal"
         if std is not None and not calibrated:
             raise SpecError(f"std goes with the calibrated start, not with start={start!r}")
@@ -155,7 +156,9 @@ class Combination(Network):
         generator = np.random.default_rng(rng)
         whole, each = self._start_std(std)
         for _ in range(TRIES):
-            drawn = (part.init(generator, "float64", each if calibrated else None, start) for part in self._parts)
+            drawn = (
+                part.init(generator, "float64", each if calibrated else None, start, "numpy") for part in self._parts
+            )
             params = self._gather(drawn)
             if not calibrated or len(self._parts) == 1:
                 break
@@ -165,7 +168,7 @@ class Combination(Network):
                 break
         else:
             raise StartError(f"in {TRIES} draws the parts of a {self.kind} cancelled each other")
-        return {name: np.ascontiguousarray(core, dtype=dtype) for name, core in params.items()}
+        return placed(params, backend, dtype)
 
     def _changes(self, params: Params) -> Iterator[Any]:
         """Make the weights of the parts without the frozen ones in them."""

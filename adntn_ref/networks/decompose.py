@@ -19,9 +19,9 @@ from math import sqrt
 
 import numpy as np
 
-from adntn_ref.ad.arrays import COMPLEX, REAL, Array, dtype_name, is_array, require_finite, require_inexact
+from adntn_ref.ad.arrays import COMPLEX, REAL, Array, dtype_name, require_finite, require_inexact
 from adntn_ref.errors import ArrayError
-from adntn_ref.networks.base import SMALL_BYTES
+from adntn_ref.networks.fitting import SMALL_BYTES
 from adntn_ref.program.memory import require_memory
 
 
@@ -53,8 +53,8 @@ def checked(target: Array, shape: tuple[int, ...], generated: int) -> Array:
     ------
     ArrayError, DTypeError, NonFiniteError, MemoryLimitError
     """
-    if not is_array(target):
-        raise ArrayError(f"the target must be a NumPy array, got a {type(target).__name__}")
+    if not isinstance(target, (np.ndarray, np.generic)):
+        raise ArrayError(f"the target must be a NumPy array, got a {type(target).__name__}; LAPACK works on those")
     if tuple(target.shape) != shape:
         raise ArrayError(f"the target has shape {tuple(target.shape)}, the network makes {shape}")
     require_inexact(target, "the target")

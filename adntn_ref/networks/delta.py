@@ -55,6 +55,7 @@ class Delta(Combination):
     identity: Identity = field(init=False)
     """Shape, dtype and sha256 of W0."""
     placement: Layout = field(init=False)
+    _copies: dict[Any, Array] = field(init=False)
 
     def __init__(self, base: Array, net: Network, alpha: float = 1.0) -> None:
         (part,) = check_parts("delta", (net,))
@@ -68,7 +69,7 @@ class Delta(Combination):
             raise SpecError(f"alpha must be a finite number other than 0, got {shown(alpha)}")
         identity = identify(frozen)
         plain = Layout(frozen.shape, frozen.shape)
-        fix(self, base=frozen, net=part, alpha=float(alpha), identity=identity, placement=plain)
+        fix(self, base=frozen, net=part, alpha=float(alpha), identity=identity, placement=plain, _copies={})
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Delta) and self._key == other._key
@@ -134,10 +135,16 @@ class Delta(Combination):
         return ops.add(ops.matrix_product(x, ops.transpose(frozen)), change)
 
     def _frozen(self, like: Array) -> Array:
-        """Return W0 in the library and dtype of the parameters."""
+        """Return W0 in the dtype of ``like`` and where it is; on a device it stays, so that no step copies it again."""
         if isinstance(like, Sized):
             return like.library.new(self.base.shape)
-        return backend_of(like).asarray(self.base.astype(dtype_name(like), copy=False))
+        backend, key = backend_of(like), (backend_of(like).name, dtype_name(like), getattr(like, "device", None))
+        if not backend.on_host and key in self._copies:
+            return self._copies[key]
+        copy = backend.asarray(self.base.astype(dtype_name(like), copy=False))
+        if not backend.on_host:
+            self._copies[key] = copy
+        return copy
 
     def _change(self, params: Params) -> Array:
         return self.alpha * next(self._changes(params))
@@ -156,13 +163,14 @@ class Delta(Combination):
         dtype: str = "float64",
         std: float | None = None,
         start: str = "calibrated_orthogonal",
+        backend: str | None = None,
     ) -> Params:
         """Draw the network's parameters; ``std`` is the standard deviation of the change ``alpha * net``.
 
         By default the change is small, 0.01 times the standard deviation of W0 (where that is 0, of the default
         sqrt(2 / fan_in)): zero, LoRA's start, is a point that most networks cannot leave. See :meth:`Network.init`.
         """
-        return super().init(rng, dtype, std, start)
+        return super().init(rng, dtype, std, start, backend)
 
     def _joining(self) -> tuple[int, int, int]:
         n = self.weights

@@ -14,7 +14,7 @@ import numpy as np
 
 from adntn_ref.ad.arrays import COMPLEX
 from adntn_ref.errors import SpecError, StartError
-from adntn_ref.networks.base import Network, Params, check_init
+from adntn_ref.networks.base import Network, Params, check_init, placed
 from adntn_ref.networks.peaks import peak_bytes
 from adntn_ref.program.cost import ITEM_BYTES, Cost, StepCost, check_dtype
 from adntn_ref.program.cost import total_cost as sum_of_steps
@@ -64,6 +64,7 @@ class Multilinear(Network):
         dtype: str = "float64",
         std: float | None = None,
         start: str = "calibrated_orthogonal",
+        backend: str | None = None,
     ) -> Params:
         """Draw normal cores and rescale them evenly, so that the weight has standard deviation ``std``.
 
@@ -75,7 +76,7 @@ class Multilinear(Network):
         SpecError
             For another start, and for ``std`` with ``"normal"``.
         """
-        check_init(dtype, std)
+        check_init(dtype, std, backend)
         if start not in ("calibrated_orthogonal", "normal"):
             raise SpecError(f"{self.title} starts as calibrated_orthogonal or normal, got {start!r}")
         if start == "normal" and std is not None:
@@ -89,7 +90,7 @@ class Multilinear(Network):
                 raise StartError(f"the generated weight has standard deviation {size}")
             wanted = default_std(self.placement.shape) if std is None else float(std)
             cores = self.scaled(cores, wanted / size)
-        return {name: np.ascontiguousarray(core, dtype=dtype) for name, core in cores.items()}
+        return placed(cores, backend, dtype)
 
     def scaled(self, params: Params, factor: float) -> Params:
         """Return parameters whose weight is ``factor`` > 0 times as large: every core takes an even share of it."""

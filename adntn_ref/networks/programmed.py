@@ -1,16 +1,18 @@
 """Networks that are programs of steps: closed-form adjoints, states and environments one by one, second order."""
 
 from abc import abstractmethod
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 
 from adntn_ref.ad import ops
-from adntn_ref.ad.arrays import Array
-from adntn_ref.ad.tape import Primitive, is_raw
+from adntn_ref.ad.arrays import Array, backend_of, dtype_name
+from adntn_ref.ad.tape import Primitive, is_raw, stop_gradient
 from adntn_ref.ad.transforms import jvp as tape_jvp
 from adntn_ref.errors import DTypeError, SpecError
-from adntn_ref.networks.base import Network, Params, Pullback, check_init, choose_schedule, own
+from adntn_ref.networks.base import Network, Params, Pullback, backend_name, check_init, own, placed
+from adntn_ref.networks.fitting import choose_schedule, naming_memory
 from adntn_ref.networks.peaks import peak_bytes
 from adntn_ref.program.cost import Cost, check_dtype, program_cost
 from adntn_ref.program.frames import Frames
@@ -62,9 +64,10 @@ class ProgramNetwork(Network):
         dtype: str = "float64",
         std: float | None = None,
         start: str = "calibrated_orthogonal",
+        backend: str | None = None,
     ) -> Params:
         """Draw parameters on the host; see :meth:`Network.init` and :mod:`adntn_ref.program.starts`."""
-        check_init(dtype, std)
+        check_init(dtype, std, backend)
         self.require_memory("float64", backward=False)
         program = self.program
         vectors = {"root"} if isinstance(program, Frames) else set(program.start.core_names)
@@ -75,9 +78,11 @@ class ProgramNetwork(Network):
             )
         elif std is not None:
             raise SpecError(f"std goes with the calibrated start, not with start={start!r}")
-        return {name: np.ascontiguousarray(core, dtype=dtype) for name, core in cores.items()}
+        return placed(cores, backend, dtype)
 
-    def choose_schedule(self, dtype: str, schedule: str = "auto", memory_limit: str | int | None = None) -> str:
+    def choose_schedule(
+        self, dtype: str, schedule: str = "auto", memory_limit: str | int | None = None, backend: str = "numpy"
+    ) -> str:
         """Return the schedule that a run with its adjoint takes.
 
         Parameters
@@ -85,6 +90,7 @@ class ProgramNetwork(Network):
         dtype : dtype of the cores
         schedule : a schedule by name, which is checked and returned, or "auto": the fastest that fits
         memory_limit : ``"2GiB"`` or a number of bytes; by default 3/4 of what is free, or ADNTN_REF_MEMORY_LIMIT
+        backend : where it runs: whose memory is asked for, and how much its way to run takes
 
         Raises
         ------
@@ -100,30 +106,31 @@ class ProgramNetwork(Network):
         >>> net.choose_schedule("float32"), net.choose_schedule("float32", memory_limit="20MiB")
         ('keep', 'checkpoints:3')
         """
-        return choose_schedule(self, dtype, schedule, memory_limit)
+        return choose_schedule(self, dtype, schedule, memory_limit, backend)
 
     def generate(self, params: Params, schedule: str = "auto") -> Array:
         """Make the weight; see :meth:`Network.generate`. Variables record it as one primitive, run by ``schedule``."""
         dtype = self.check_params(params)
         if is_raw(*params.values()):
-            self.require_memory(dtype, backward=False)
+            self.require_memory(dtype, backward=False, backend=backend_name(params))
             return own(self._generate(params))
-        return self._taped(params, self.choose_schedule(dtype, schedule))
+        return self._taped(params, self.choose_schedule(dtype, schedule, None, backend_name(params)))
 
     def _taped(self, params: Params, schedule: str) -> Array:
         return network_weight(*(params[name] for name in self.core_shapes), network=self, schedule=schedule)
 
     def generate_stepwise(self, params: Params) -> Array:
         """Make the weight with every operation recorded on the tape: the slow way, kept as a check."""
-        self.require_memory(self.check_params(params), backward=True)
+        self.require_memory(self.check_params(params), backward=True, backend=backend_name(params))
         return self._generate(params)
 
     def _generate(self, params: Params) -> Array:
-        return self.placement.extract(run_of(self.program, params).last_state())
+        with _naming_memory(self, params, None):
+            return self.placement.extract(run_of(self.program, params).last_state())
 
     def forward_states(self, params: Params) -> dict[str, Array]:
         """Return the state after every step, by the step's name, each shaped by its indices."""
-        self.require_memory(self.check_params(params), backward=True)
+        self.require_memory(self.check_params(params), backward=True, backend=backend_name(params))
         dims = {step.name: step.out_dims for step in self.program.all_steps}
         return {name: ops.reshape(x, shape=dims[name]) for name, x in run_states(self.program, params).items()}
 
@@ -141,7 +148,8 @@ class ProgramNetwork(Network):
     def environments(self, params: Params, cotangent: Array) -> Params:
         """Return the environment of every core, the gradient of <cotangent, weight>; what the pullback returns."""
         g = self._prepared(params, cotangent)
-        found = _carry_back(self, params, _run(self, params, self.choose_schedule(self.check_params(params)))[1], g)
+        schedule = self.choose_schedule(self.check_params(params), backend=backend_name(params))
+        found = _carry_back(self, params, _run(self, params, schedule)[1], g)
         return {name: own(found[name]) for name in self.core_shapes}
 
     def jvp(self, params: Params, tangents: Params) -> tuple[Array, Array]:
@@ -164,7 +172,7 @@ class ProgramNetwork(Network):
             Like ``params``: the derivative of every environment along ``tangents``.
         """
         dtype = self._check_tangents(params, tangents)
-        self._check_cotangent(cotangent, dtype)
+        self._check_cotangent(cotangent, dtype, params)
         program = self.program
         if isinstance(program, Frames):
             found = tape_jvp(lambda p: self.environments(p, cotangent), params, tangents)
@@ -175,15 +183,15 @@ class ProgramNetwork(Network):
     def _prepared(self, params: Params, cotangent: Array) -> Array:
         """Check both, and return the cotangent of the last state, never a view of the caller's."""
         dtype = self.check_params(params)
-        self._check_cotangent(cotangent, dtype)
-        self.require_memory(dtype, backward=True)
+        self._check_cotangent(cotangent, dtype, params)
+        self.require_memory(dtype, backward=True, backend=backend_name(params))
         return ops.concatenate([self.placement.embed(cotangent)])
 
     def _check_tangents(self, params: Params, tangents: Params) -> str:
         dtype = self.check_params(params)
         if self.check_params(tangents) != dtype:
             raise DTypeError(f"the tangents are {self.check_params(tangents)}, the parameters {dtype}")
-        self.require_memory(dtype, backward=True)
+        self.require_memory(dtype, backward=True, backend=backend_name(params))
         return dtype
 
     def vjp(
@@ -195,17 +203,19 @@ class ProgramNetwork(Network):
         bit; with another than "keep" a second call of the pullback computes more states again than the first.
         """
         dtype = self.check_params(params)
-        weight, pull = self._vjp(params, self.choose_schedule(dtype, schedule, memory_limit))
+        chosen = self.choose_schedule(dtype, schedule, memory_limit, backend_name(params))
+        weight, pull = self._vjp(params, chosen)
 
         def pullback(cotangent: Array) -> Params:
-            self._check_cotangent(cotangent, dtype)
+            self._check_cotangent(cotangent, dtype, params)
             return pull(cotangent)
 
         return weight, pullback
 
     def _vjp(self, params: Params, schedule: str) -> tuple[Array, Pullback]:
-        chosen = self.choose_schedule(self.check_params(params)) if schedule == "auto" else schedule
-        state, record = _run(self, params, chosen)
+        if schedule == "auto":
+            schedule = self.choose_schedule(self.check_params(params), backend=backend_name(params))
+        state, record = _run(self, params, schedule)
 
         def pullback(cotangent: Array) -> Params:
             found = _carry_back(self, params, record, self.placement.embed(cotangent))
@@ -228,12 +238,21 @@ class ProgramNetwork(Network):
         counts: dict[str, Any] = {"weights": self.weights, "dtype": dtype, "schedule": schedule, "fused": fused}
         return program_cost(self.program, self.core_shapes, peaks, **counts)
 
+    def _cost_on(self, dtype: str, schedule: str, backend: str) -> Cost:
+        return self.cost(dtype, schedule, fused=backend == "numpy")
+
 
 def _run(network: ProgramNetwork, params: Params, schedule: str) -> tuple[Array, Any]:
     """Run forward; return the last state, and the run with what it kept."""
-    run = run_of(network.program, params)
-    state, saved = run_keeping(run, schedule)
+    with _naming_memory(network, params, schedule):
+        run = run_of(network.program, params)
+        state, saved = run_keeping(run, schedule)
     return state, (run, saved)
+
+
+def _naming_memory(network: ProgramNetwork, params: Params, schedule: str | None) -> AbstractContextManager[None]:
+    core = stop_gradient(next(iter(params.values())))
+    return naming_memory(network, dtype_name(core), schedule or "keep", backend_of(core))
 
 
 def _carry_back(network: ProgramNetwork, params: Params, record: Any, g: Array) -> Params:
@@ -246,7 +265,9 @@ def _carry_back(network: ProgramNetwork, params: Params, record: Any, g: Array) 
     if not is_raw(g) and isinstance(program, Program) and not isinstance(run, StepsRun):
         run = StepsRun(program, params)
         saved = run_keeping(run, "keep")[1]
-    return run_adjoint(run, saved, g)
+    schedule = "keep" if saved.slots is None else f"checkpoints:{saved.slots}"
+    with _naming_memory(network, params, schedule):
+        return run_adjoint(run, saved, g)
 
 
 def _forward(xp: Any, *cores: Array, network: ProgramNetwork, schedule: str = "keep") -> tuple[Array, Any]:

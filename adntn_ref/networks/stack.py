@@ -11,7 +11,7 @@ from adntn_ref.ad import ops
 from adntn_ref.ad.arrays import Array, dtype_name
 from adntn_ref.ad.tape import stop_gradient
 from adntn_ref.errors import ArrayError, DTypeError, SpecError
-from adntn_ref.networks.base import Network
+from adntn_ref.networks.base import Network, Params, require_here
 from adntn_ref.networks.combination import Bases, Combination, Read, check_parts, cut, list_of, plain
 from adntn_ref.networks.multilinear import fix
 from adntn_ref.program.modes import Layout, positive_integers, shown
@@ -82,7 +82,7 @@ class Stack(Combination):
     def _joining(self) -> tuple[int, int, int]:
         return 0, 0, 2 * self.weights
 
-    def _check_cotangent(self, cotangent: Any, dtype: str) -> None:
+    def _check_cotangent(self, cotangent: Any, dtype: str, params: Params) -> None:
         names = [name for name, _ in self.shapes]
         if not isinstance(cotangent, dict) or cotangent.keys() != set(names):
             raise ArrayError(f"the cotangent of a stack is a dict with the names {', '.join(names)}")
@@ -92,6 +92,7 @@ class Stack(Combination):
                 raise ArrayError(f"the cotangent of {name} has shape {found}, the weight {shape}")
             if (got := dtype_name(stop_gradient(cotangent[name]))) != dtype:
                 raise DTypeError(f"the cotangent of {name} has dtype {got}, the weight {dtype}")
+            require_here("the cotangent", cotangent[name], params)
 
 
 def _named_shapes(shapes: object) -> tuple[tuple[str, tuple[int, ...]], ...]:

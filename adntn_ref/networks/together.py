@@ -9,7 +9,7 @@ from typing import Any
 from adntn_ref.ad.arrays import Array, namespace
 from adntn_ref.ad.tape import is_raw
 from adntn_ref.errors import ArrayError, ParameterError
-from adntn_ref.networks.base import Network, Params, Pullback
+from adntn_ref.networks.base import Network, Params, Pullback, backend_name, require_here
 from adntn_ref.networks.programmed import ProgramNetwork
 from adntn_ref.program.runs import run_many
 from adntn_ref.program.schedule import run_adjoint, run_keeping
@@ -53,12 +53,13 @@ def vjp_many(network: Network, params: Params) -> tuple[Array, Pullback]:
     run = run_many(program, params, count) if isinstance(program, Program) else None
     if run is None or not isinstance(network, ProgramNetwork):
         return _one_by_one(network, params, count)
-    network.require_memory(dtype, backward=True, networks=count)
+    network.require_memory(dtype, backward=True, networks=count, backend=backend_name(params))
     xp, place = namespace(next(iter(params.values()))), network.placement
     state, saved = run_keeping(run, "keep")
 
     def pullback(cotangents: Array) -> Params:
         _check(cotangents, (count, *place.shape))
+        require_here("the cotangent", cotangents, params)
         found = run_adjoint(run, saved, xp.concatenate([place.embed(g) for g in cotangents]))
         return {name: xp.ascontiguousarray(found[name]) for name in network.core_shapes}
 

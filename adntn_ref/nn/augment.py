@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from adntn_ref.ad.arrays import Array, namespace
+from adntn_ref.ad.moving import to_backend
 from adntn_ref.errors import DataError
 from adntn_ref.nn.parts import Part, Split, whole
 
@@ -21,6 +22,10 @@ class Choices:
 
     shifts: Array
     mirrored: Array
+
+    def on(self, backend: str) -> "Choices":
+        """Return them on a backend; arrays that are there are not copied."""
+        return Choices(*to_backend((self.shifts, self.mirrored), backend))
 
 
 @dataclass(frozen=True)
@@ -57,21 +62,21 @@ class Augmentation:
         Parameters
         ----------
         images : (batch, channels, height, width)
-        choices : of the whole epoch
+        choices : of the whole epoch, where the images are
         rows : (batch,), which of its images these are
-        black : a number, or (channels, 1, 1), what a black pixel is after standardising
+        black : a number, or (channels, 1, 1) where the images are: what a black pixel is after standardising
         """
         xp = namespace(images)
         n, channels, height, width = images.shape
         p, shifts = self.padding, choices.shifts[rows]
         padded = xp.empty((n, channels, height + 2 * p, width + 2 * p), dtype=images.dtype)
-        padded[...] = xp.asarray(black)
+        padded[...] = black
         padded[:, :, p : p + height, p : p + width] = images
         # One index array an axis, broadcast to (n, height, width); a mirrored image counts its columns backwards.
-        columns = np.arange(width) + p + shifts[:, 1:]
-        columns = np.where(choices.mirrored[rows][:, None], columns[:, ::-1], columns)
-        down = np.arange(height) + p + shifts[:, :1]
-        picked = padded[np.arange(n)[:, None, None], :, down[:, :, None], columns[:, None, :]]
+        columns = xp.arange(width) + p + shifts[:, 1:]
+        columns = xp.where(choices.mirrored[rows][:, None], columns[:, ::-1], columns)
+        down = xp.arange(height) + p + shifts[:, :1]
+        picked = padded[xp.arange(n)[:, None, None], :, down[:, :, None], columns[:, None, :]]
         return xp.ascontiguousarray(picked.transpose(0, 3, 1, 2))
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from adntn_ref.ad.arrays import REAL, Array, dtype_name, is_array
+from adntn_ref.ad.arrays import REAL, Array, backend_of, dtype_name, is_array, number
+from adntn_ref.ad.moving import choose_backend, move
 from adntn_ref.ad.tape import Var, stop_gradient
 from adntn_ref.errors import ArrayError, DTypeError, NothingSelected, ParameterError, SpecError
 from adntn_ref.networks.base import Network
@@ -88,19 +89,22 @@ class Sequential:
         """The number of trainable numbers."""
         return sum(int(np.prod(shape)) for shape in self.param_shapes.values())
 
-    def init(self, rng: int | np.random.Generator = 0, dtype: str = "float32") -> Params:
+    def init(self, rng: int | np.random.Generator = 0, dtype: str = "float32", backend: str | None = None) -> Params:
         """Draw parameters and set buffers, in the order of ``state_shapes``.
 
         Weights have standard deviation sqrt(2 / fan_in), biases are zero; normalising layers start as the identity.
+        They are drawn on the host, and put where :func:`~adntn_ref.ad.moving.choose_backend` says.
         """
+        target = choose_backend(backend)
         if dtype not in REAL:
             raise DTypeError(f"parameters are drawn in {' or '.join(REAL)}, got {dtype!r}")
         generator = np.random.default_rng(rng)
-        return {
+        drawn = {
             f"{name}.{key}": value.astype(dtype) if value.dtype.kind == "f" else value
             for name, layer in self.layers
             for key, value in start_of(layer, generator).items()
         }
+        return {name: move(value, target) for name, value in drawn.items()}
 
     def check_params(self, params: Params) -> None:
         """Refuse parameters and buffers that are missing, unknown, or of a wrong shape or dtype, naming them.
@@ -274,12 +278,12 @@ def _check_dtype(name: str, dtype: str) -> None:
 def accuracy(model: Sequential, params: Params, part: Part, batch_size: int = 500) -> float:
     """Return the share of images in ``part`` whose largest logit is their label, between 0 and 1.
 
-    ``params`` are dense: expand generated ones once and pass the result.
+    ``params`` are dense: expand generated ones once and pass the result. The images are moved to where these are.
     """
-    right = 0
-    for images, labels in part.batches(batch_size):
-        right += int((np.asarray(model(params, images)).argmax(axis=1) == labels).sum())
-    return right / len(part)
+    right: Any = 0
+    for images, labels in part.on(backend_of(next(iter(params.values()))).name).batches(batch_size):
+        right = right + (model(params, images).argmax(axis=1) == labels).sum()
+    return int(number(right)) / len(part)
 
 
 def select(names: Iterable[str], patterns: Iterable[str]) -> list[str]:

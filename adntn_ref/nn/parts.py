@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from adntn_ref.ad.moving import to_backend
 from adntn_ref.errors import ArrayError, DataError, DTypeError, TestPartReopened
 
 Floats: TypeAlias = npt.NDArray[np.floating[Any]]
@@ -39,6 +40,10 @@ class Part:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def on(self, backend: str) -> "Part":
+        """Return the part with its arrays on a backend; arrays that are there are not copied."""
+        return Part(*to_backend((self.images, self.labels), backend))
 
     def batches(self, batch_size: int, rng: np.random.Generator | None = None) -> Iterator[tuple[Floats, Ints]]:
         """Iterate once over all images, ``batch_size`` (1 or more) at a time; a smaller last batch is kept.

@@ -5,6 +5,7 @@ import re
 from decimal import Decimal
 from pathlib import Path
 
+from adntn_ref.backend import get_backend
 from adntn_ref.errors import MemoryLimitError, SpecError
 
 LIMIT_VARIABLE = "ADNTN_REF_MEMORY_LIMIT"
@@ -60,21 +61,26 @@ def _left_in_group() -> int | None:
     return None if limit == "max" else max(0, int(limit) - used)
 
 
-def memory_limit(limit: str | int | None = None) -> int:
-    """Return the limit in bytes: the argument, else the environment variable, else 3/4 of what is free."""
+def memory_limit(limit: str | int | None = None, backend: str = "numpy") -> int:
+    """Return the limit in bytes: the argument, else the environment variable, else 3/4 of what is free.
+
+    What is free is the host's memory, or that of a backend's device.
+    """
     chosen = limit if limit is not None else os.environ.get(LIMIT_VARIABLE)
-    return int(SHARE_OF_FREE * free_bytes()) if chosen is None else parse_bytes(chosen)
+    if chosen is not None:
+        return parse_bytes(chosen)
+    return int(SHARE_OF_FREE * (free_bytes() if backend == "numpy" else get_backend(backend).free_bytes()))
 
 
-def require_memory(needed: int, what: str, limit: str | int | None = None) -> None:
-    """Refuse work that needs more than the limit allows.
+def require_memory(needed: int, what: str, limit: str | int | None = None, backend: str = "numpy") -> None:
+    """Refuse work that needs more than the limit allows; see :func:`memory_limit`.
 
     Raises
     ------
     MemoryLimitError
         Naming ``what``, the amount it needs and the amount allowed, in GiB.
     """
-    allowed = memory_limit(limit)
+    allowed = memory_limit(limit, backend)
     if needed > allowed:
         raise MemoryLimitError(
             f"{what} needs {needed / 2**30:.3g} GiB, and the limit is {allowed / 2**30:.3g} GiB"

@@ -63,8 +63,8 @@ def run_of(program: Program | Frames, cores: Cores) -> Run:
         return FramesRun(program, cores)
     arrays = list(cores.values())
     backend = backend_of(arrays[0]) if is_raw(*arrays) else None
-    if (counted := getattr(backend, "program_run", None)) is not None:
-        return counted(program, cores)  # type: ignore[no-any-return]
+    if (own_way := getattr(backend, "program_run", None)) is not None:
+        return own_way(program, cores)  # type: ignore[no-any-return]
     runner = getattr(backend, "plan_run", None)
     plan = plan_of(program) if runner is not None else None
     return StepsRun(program, cores) if plan is None else runner(plan, cores)  # type: ignore[misc]
