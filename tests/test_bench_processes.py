@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 
 from adntn_ref.errors import CandidateError
-from adntn_ref.validation.bench import cores, growth, limits, limits_table, machine, memory, models, walls, worker
+from adntn_ref.validation.bench import (
+    cores,
+    growth,
+    limits,
+    limits_table,
+    machine,
+    memory,
+    models,
+    walls,
+    windows,
+    worker,
+)
 from adntn_ref.validation.bench.fresh import Fresh, ask_once
 from adntn_ref.validation.bench.plan import Plan
 
@@ -93,6 +104,14 @@ def test_table_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cores.cores(FAST).notes == ["left out: this process may run on one core only"]
     monkeypatch.setattr(machine, "cores", lambda: 2)
     assert cores.cores(Plan(q=(12, 16))).notes == ["left out: no size of at least 2^20 entries was asked for"]
+
+
+def test_table_of_windows() -> None:
+    table = windows.windows(FAST)
+    assert len(table.rows) >= 3
+    for row in table.rows:
+        assert set(row.values) == {"apply", "environment", "product of 256 x 256"}
+        assert all(rate > 0 for rate in row.values.values())
 
 
 def test_table_of_limits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -180,8 +180,9 @@ def test_memory_of_every_way(net: Any, batch: int) -> None:
             continue
         f, p, there = runs[way.way]
         found = held(partial(f, p, x)) + there + inputs
-        # NumPy's own buffers where one small array is broadcast against another, as in a product of factors
-        buffers = 2**17 if isinstance(net, ar.CP) else 0
+        # NumPy's own buffers where one small array is broadcast against another, as in a product of factors; and some
+        # KiB that the interpreter keeps of its own accord, which show beside the smallest layers
+        buffers = 2**17 if isinstance(net, ar.CP) else 2**14
         assert 0.95 * way.peak_bytes < found < 1.05 * way.peak_bytes + buffers, way.way
         found = held(partial(trained, f, p, x)) + there + inputs
         assert 0.93 * way.training_peak_bytes < found < 1.07 * way.training_peak_bytes + buffers, way.way

@@ -50,6 +50,11 @@ def test_binary_walls(modes: int, dtype: str) -> None:
     same_bits(ar.BrickWall((2**modes,), layers=3, activation="tanh"), 5, dtype)
 
 
+def test_a_weight_whose_axes_are_turned() -> None:
+    """One transposed weight, stacked, would stay transposed in memory."""
+    same_bits(ar.BrickWall((2, 2), 1, layout="interleaved", row_modes=(1, 2), col_modes=(2,)), 1)
+
+
 @pytest.mark.parametrize("chunk", [16, 64, 1024])
 def test_whatever_the_chunks(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small chunks hold part of one network, large ones several networks, the last group not full."""

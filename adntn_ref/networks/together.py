@@ -63,7 +63,8 @@ def vjp_many(network: Network, params: Params) -> tuple[Array, Pullback]:
         found = run_adjoint(run, saved, xp.concatenate([place.embed(g) for g in cotangents]))
         return {name: xp.ascontiguousarray(found[name]) for name in network.core_shapes}
 
-    return xp.stack([place.extract(row) for row in state.reshape(count, -1)]), pullback
+    rows = [place.extract(row) for row in state.reshape(count, -1)]
+    return xp.ascontiguousarray(xp.stack(rows)), pullback  # stacking keeps the order of axes that its parts have
 
 
 def _count(network: Network, params: Params) -> int:

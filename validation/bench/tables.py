@@ -12,10 +12,12 @@ from .plan import Plan
 from .table import Table
 from .trees import trees
 from .walls import walls
+from .windows import windows
 
 TABLES: dict[str, Callable[[Plan], Table]] = {
     "limits": machine_limits,
     "walls": walls,
+    "windows": windows,
     "trees": trees,
     "cores": cores,
     "memory": memory,
