@@ -22,11 +22,11 @@ def vjp_many(network: Network, params: Params) -> tuple[Array, Pullback]:
     Parameters
     ----------
     network : the specification of all of them
-    params : core name -> array of shape (K, *core shape), K >= 1
+    params : core name -> array with one axis of length K >= 1 before those of the core
 
     Returns
     -------
-    weights : array of shape (K, *network.shape)
+    weights : array with an axis of length K before those of the weight
     pullback : ``pullback(G)`` with G of the weights' shape returns a dict like ``params``
 
     Raises
