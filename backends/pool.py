@@ -5,6 +5,8 @@ network takes as long as the arithmetic. An array from the pool holds a lease on
 view of it are gone, the lease gives the memory back.
 """
 
+import os
+import threading
 from collections import OrderedDict
 from typing import Any
 
@@ -17,6 +19,16 @@ MOST_BYTES = 2**29
 """Bytes that the pool holds on to at most; what was let go longest ago is dropped first."""
 
 _free: OrderedDict[int, list[NDArray[Any]]] = OrderedDict()
+_lock = threading.RLock()  # reentrant: the collector may end a lease while this very thread is in here
+
+
+def _new_lock() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_new_lock)  # another thread of the parent may have held it
 
 
 class _Lease:
@@ -46,31 +58,38 @@ def empty(entries: int, dtype: Any) -> NDArray[Any]:
     size = entries * np.dtype(dtype).itemsize
     if size < LEAST_BYTES:
         return np.empty(entries, dtype)
-    kept = _free.get(size)
-    try:
-        memory = kept.pop() if kept else np.empty(size, np.uint8)
-    except IndexError:  # another thread took the last
-        memory = np.empty(size, np.uint8)
+    with _lock:
+        kept = _free.get(size)
+        memory = kept.pop() if kept else None
+    if memory is None:
+        try:
+            memory = np.empty(size, np.uint8)
+        except MemoryError:  # what the pool holds may be what is missing
+            release()
+            memory = np.empty(size, np.uint8)
     return np.asarray(_Lease(memory)).view(dtype)
 
 
 def held() -> int:
     """Return the bytes that the pool holds for the next array."""
-    return sum(size * len(kept) for size, kept in list(_free.items()))
+    with _lock:
+        return sum(size * len(kept) for size, kept in _free.items())
 
 
 def release() -> None:
     """Let go of all memory that no array uses."""
-    _free.clear()
+    with _lock:
+        _free.clear()
 
 
 def _give_back(memory: NDArray[Any]) -> None:
     size = memory.nbytes
-    _free.setdefault(size, []).append(memory)
-    _free.move_to_end(size)
-    while _free and held() > MOST_BYTES:
-        oldest, kept = next(iter(_free.items()))
-        if kept:
-            kept.pop()
-        if not kept:
-            _free.pop(oldest, None)
+    with _lock:
+        _free.setdefault(size, []).append(memory)
+        _free.move_to_end(size)
+        while _free and held() > MOST_BYTES:
+            oldest, kept = next(iter(_free.items()))
+            if kept:
+                kept.pop()
+            if not kept:
+                _free.pop(oldest)

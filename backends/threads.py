@@ -23,7 +23,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 _mine = threading.local()
 _pools: dict[int, ThreadPoolExecutor] = {}
-os.register_at_fork(after_in_child=_pools.clear)  # a fork takes no threads along
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_pools.clear)  # a fork takes no threads along
 
 
 def spread(task: Callable[[T], R], chunks: Sequence[T], entries: int) -> list[R]:

@@ -59,6 +59,25 @@ def test_no_more_than_the_limit_is_held(monkeypatch: pytest.MonkeyPatch) -> None
     assert pool.held() <= 3 * 2**20
 
 
+def test_the_pool_gives_way_where_memory_runs_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = pool.empty(2**20, "uint8")
+    del first
+    assert pool.held() == 2**20
+    plain, asked = np.empty, []
+
+    def short(*args: object) -> object:
+        asked.append(args)
+        if len(asked) == 1:
+            raise MemoryError
+        return plain(*args)
+
+    monkeypatch.setattr(pool.np, "empty", short)
+    second = pool.empty(2**21, "uint8")
+    assert second.size == 2**21
+    assert len(asked) == 2
+    assert pool.held() == 0
+
+
 def test_threads_never_share_memory() -> None:
     wrong = []
 
