@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adntn_ref.program.plan import CHUNK, Phase, Plan
-from adntn_ref.program.rooms import GROUPS, INPUTS
+from adntn_ref.program.rooms import GROUPS, IN_PLACE, INPUTS
 
 from . import pool
 from .numpy_matrices import Matrices
@@ -145,7 +145,7 @@ def _run_phase(
         x, out = _gathered(source[n, l, :, r], 0), target[n, l, :, r]
         whole = x.shape
         if activation is not None:
-            x = sigma(activation, x, scratch(0, x.size, x.dtype))
+            x = _bent(activation, x, 0)
         for k, window in enumerate(phase.windows):
             direct = k == last and out.flags.c_contiguous and not (k == 0 and in_place)
             if direct:
@@ -177,7 +177,7 @@ def _run_phase_back(
         z = _gathered(source[n, l, :, r], 0)
         whole = z.shape
         slot = 0 if source[n, l, :, r].flags.c_contiguous else INPUTS  # slot 0 is free where z was not copied
-        x = z if activation is None else sigma(activation, z, scratch(slot, z.size, z.dtype))
+        x = z if activation is None else _bent(activation, z, slot)
         first, inputs = x, []
         begin = _place(phase, chunk)
         for k, window in enumerate(phase.windows):
@@ -222,6 +222,11 @@ def _summed(networks: list[slice], environments: list[Array]) -> Array:
         together.setdefault(n.start, []).append(e)
     sums = [np.stack(parts).sum(axis=0) for parts in together.values()]
     return sums[0] if len(sums) == 1 else np.concatenate(sums)
+
+
+def _bent(activation: Any, z: Array, slot: int) -> Array:
+    """Return sigma(z), in scratch memory where it can be put there."""
+    return sigma(activation, z, scratch(slot, z.size, z.dtype) if activation.name in IN_PLACE else z)
 
 
 def _gathered(part: Array, slot: int) -> Array:

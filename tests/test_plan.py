@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import adntn_ref as ar
+from adntn_ref.ad.activations import ACTIVATIONS
 from adntn_ref.backends import numpy_runner, numpy_windows
 from adntn_ref.program import plan as plans
-from adntn_ref.program import workers
+from adntn_ref.program import rooms, workers
 from adntn_ref.program.plan import plan_of
 from adntn_ref.program.runs import StepsRun, run_of
 from adntn_ref.program.schedule import run_adjoint, run_keeping
@@ -197,3 +198,16 @@ def test_phases_and_chunks_cover_the_state_once(net: ar.BrickWall) -> None:
                                  ar.BrickWall((4,), layers=1)], ids=repr)  # fmt: skip
 def test_programs_without_a_plan_are_run_step_by_step(net: Any) -> None:
     assert type(run_of(net.program, net.init())) is not numpy_runner.NumpyRun
+
+
+def test_what_is_counted_in_place_is_done_in_place() -> None:
+    assert set(numpy_windows.IN_PLACE) == set(rooms.IN_PLACE)
+    z = np.linspace(-2, 2, 9)
+    for name, activation in ACTIVATIONS.items():
+        room = np.zeros(9)
+        x = numpy_windows.sigma(activation, z, room)
+        assert np.array_equal(x, activation.sigma(z))
+        assert np.shares_memory(x, room) == (name in rooms.IN_PLACE)
+        g, out = np.cos(z), np.empty(9)
+        numpy_windows.carry_back(activation, z, x, g, out)
+        assert np.array_equal(out, g * activation.first(z, x))

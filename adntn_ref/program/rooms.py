@@ -4,16 +4,17 @@ Counted from how the NumPy backend runs a chunk. A scratch array has a number, a
 by every thread; what an activation's formula makes, and an environment, lives for a moment.
 """
 
-from math import ceil
+from math import ceil, prod
 
 from adntn_ref.ad.activations import Activation
 from adntn_ref.program.plan import Phase, Plan
+from adntn_ref.program.steps import Product
 from adntn_ref.program.workers import threads_for
 
 IN_PLACE = ("relu", "tanh", "sin")
 """Activations that are written where they are wanted; the others make an array of their own."""
-_SIGMA = {"leaky_relu": 3, "sigmoid": 3, "gelu": 4, "silu": 3}
-_SLOPE = {"relu": 0, "tanh": 2, "sin": 1, "leaky_relu": 3, "sigmoid": 2, "gelu": 4, "silu": 4}
+_SIGMA = {"leaky_relu": 2, "sigmoid": 2, "gelu": 3, "silu": 2}
+_SLOPE = {"relu": 0, "tanh": 2, "sin": 1, "leaky_relu": 2, "sigmoid": 2, "gelu": 3, "silu": 2}
 """Arrays alive at once, at most, while sigma or sigma' is computed, those that go in left out."""
 GROUPS = 32
 """Groups of chunks, at most, that each add up environments of their own."""
@@ -57,7 +58,13 @@ def back_room(plan: Plan, kept: bool) -> int:
         threads = threads_for(plan.entries, groups)
         found = sum(window.side**2 for window in phase.windows) * groups
         moment = max(moment, ceil(_momentary(phase, activation) * _chunk(phase)) * threads + found)
-    return sum(slots.values()) + moment
+    return sum(slots.values()) + max(moment, _start_room(plan.start))
+
+
+def _start_room(start: Product) -> int:
+    """Return the entries of the outer products that the start's adjoint makes: factors k, k + 1, ... for each k > 0."""
+    sizes = [prod(factor.dims) for factor in start.factors]
+    return sum(prod(sizes[k:]) for k in range(1, len(sizes)))
 
 
 def _momentary(phase: Phase, activation: Activation | None) -> float:
@@ -72,8 +79,8 @@ def _momentary(phase: Phase, activation: Activation | None) -> float:
 
 
 def _sigma(activation: Activation) -> int:
-    """Return the arrays alive while sigma is computed, its result among them; of one of a user's own, about three."""
-    return 0 if activation.name in IN_PLACE else _SIGMA.get(activation.name, 3)
+    """Return the arrays alive while sigma is computed, its result among them; of one of a user's own, about two."""
+    return 0 if activation.name in IN_PLACE else _SIGMA.get(activation.name, 2)
 
 
 def _phases(plan: Plan) -> list[tuple[Phase, Activation | None]]:
