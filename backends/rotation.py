@@ -134,7 +134,7 @@ class Rotating:
         made: dict[int, Array] = {}
         for alike in self.alike:
             whole = krons(stacked([self.turns[k] for k in alike], cores))
-            made.update({k: whole[i] for i, k in enumerate(alike)})
+            made.update({k: whole[i % whole.shape[0]] for i, k in enumerate(alike)})  # one for all of unit matrices
         return [made[k] for k in range(len(self.turns))]
 
 

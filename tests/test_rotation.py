@@ -56,6 +56,17 @@ def test_larger(net: Any, dtype: str) -> None:
     close(*reversed(run_both(net, net.init(0, dtype), "keep")), rtol=1e-12 if dtype == "float64" else 1e-4)
 
 
+def test_a_column_whose_ends_are_modes_alone() -> None:
+    """Two turns of nothing but the same unit matrix, which is made once."""
+    net = ar.BrickWall((324,), 1, modes=(3, 2, 3, 2, 3, 3))
+    odd = rotating_run(net.program, net.init()).program.steps[0]
+    assert isinstance(odd, Rotating)
+    units = [k for k, turn in enumerate(odd.turns) if all(block.name is None for block in turn.blocks)]
+    assert tuple(units) in odd.alike
+    assert len(units) == 2
+    close(*reversed(run_both(net, net.init(), "keep")), rtol=1e-12)
+
+
 def test_every_product_is_large() -> None:
     """Q = 16: each column is 4 or 5 products over the whole state, none of more than 16 a side."""
     run = rotating_run(ar.BrickWall((2**16,), 3).program, {})
