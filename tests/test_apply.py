@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from elsewhere import place, there
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,8 +60,8 @@ def test_equals_the_product_with_the_weight(net: ar.Network, dtype: str, rtol: f
     params = {name: core.astype(dtype) for name, core in net.init(rng=1).items()}
     for batch in (1, 4):
         x = inputs(net, batch, dtype)
-        y = net.apply(params, x)
-        expected = x @ matrix(net, net.generate(params)).T
+        y = there(net.apply)(params, x)
+        expected = x @ matrix(net, there(net.generate)(params)).T
         assert y.dtype == dtype
         assert y.flags.c_contiguous
         assert np.abs(y - expected).max() <= rtol * np.abs(x).max() * np.abs(expected).max() * 10
@@ -73,8 +74,10 @@ def test_any_shallow_network(net: ar.Network, batch: int, data: st.DataObject) -
         assert net.placement.kind == "flat"
         return
     absolute = {name: np.abs(core) for name, core in params.items()}
-    size = np.abs(x) @ matrix(net, np.abs(net.generate(absolute))).T  # the same sums without signs
-    assert (np.abs(net.apply(params, x) - x @ matrix(net, net.generate(params)).T) <= 1e-12 * size + 1e-200).all()
+    size = np.abs(x) @ matrix(net, np.abs(there(net.generate)(absolute))).T  # the same sums without signs
+    assert (
+        np.abs(there(net.apply)(params, x) - x @ matrix(net, there(net.generate)(params)).T) <= 1e-12 * size + 1e-200
+    ).all()
 
 
 @EACH
@@ -84,18 +87,18 @@ def test_gradients(net: ar.Network) -> None:
     g = np.random.default_rng(5).standard_normal((3, net.placement.shape[0]))
 
     def without(p: Any, z: Any) -> Any:
-        return ad.sum(net.apply(p, z) * g)
+        return ad.sum(net.apply(p, z) * place(g))
 
     def through(p: Any, z: Any) -> Any:
         weight = ad.reshape(net.generate(p), shape=(net.placement.shape[0], -1))
-        return ad.sum(ad.matmul(z, ad.transpose(weight)) * g)
+        return ad.sum(ad.matmul(z, ad.transpose(weight)) * place(g))
 
-    found, expected = (ar.grad(f, argnums=(0, 1))(params, x) for f in (without, through))
+    found, expected = (there(ar.grad(f, argnums=(0, 1)))(params, x) for f in (without, through))
     np.testing.assert_allclose(found[1], expected[1], rtol=0, atol=1e-12 * np.abs(expected[1]).max())
     for name, core in expected[0].items():
         np.testing.assert_allclose(found[0][name], core, rtol=0, atol=1e-12 * max(1.0, np.abs(core).max()))
     if net.parameter_count < 100:
-        check_gradient(lambda p: without(p, x), lambda p: ar.grad(without)(p, x), params)
+        check_gradient(lambda p: there(without)(p, x), lambda p: there(ar.grad(without))(p, x), params)
 
 
 def test_either_end_first() -> None:
@@ -116,7 +119,9 @@ def test_both_ends_give_the_same() -> None:
     assert chosen == {True, False}
     for net in (wide, tall, ar.TensorTrain((4, 64), 3, layout="axes")):
         params, x = net.init(), inputs(net, 3)
-        np.testing.assert_allclose(net.apply(params, x), x @ net.generate(params).T, rtol=1e-12, atol=1e-13)
+        np.testing.assert_allclose(
+            there(net.apply)(params, x), x @ there(net.generate)(params).T, rtol=1e-12, atol=1e-13
+        )
 
 
 @pytest.mark.parametrize(
@@ -136,7 +141,7 @@ def test_both_ends_give_the_same() -> None:
 def test_networks_that_cannot(net: ar.Network, message: str) -> None:
     assert message in net.apply_refusal
     with pytest.raises(SpecError, match="has no product site by site") as raised:
-        net.apply(net.init(), np.ones((2, 4)))
+        there(net.apply)(net.init(), np.ones((2, 4)))
     assert message in str(raised.value)
 
 
@@ -145,13 +150,13 @@ def test_bad_inputs(monkeypatch: pytest.MonkeyPatch) -> None:
     params = net.init()
     for shape in ((2, 9), (10,), (2, 5, 2), (0, 10)):
         with pytest.raises(ArrayError, match=r"inputs have shape \(batch, 10\)"):
-            net.apply(params, np.ones(shape))
+            there(net.apply)(params, np.ones(shape))
     with pytest.raises(ArrayError, match="inputs have shape"):
-        net.apply(params, [[1.0] * 10])
+        there(net.apply)(params, [[1.0] * 10])
     with pytest.raises(DTypeError, match="the inputs have dtype float32, the cores float64"):
-        net.apply(params, np.ones((2, 10), "float32"))
+        there(net.apply)(params, np.ones((2, 10), "float32"))
     with pytest.raises(ParameterError):
-        net.apply({}, np.ones((2, 10)))
+        there(net.apply)({}, np.ones((2, 10)))
     monkeypatch.setenv(memory.LIMIT_VARIABLE, "1KiB")
     with pytest.raises(MemoryLimitError, match="a product site by site with 20 inputs"):
-        net.apply(params, np.ones((20, 10)))
+        there(net.apply)(params, np.ones((20, 10)))

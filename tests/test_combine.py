@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from combine_cases import EACH, LOW, NETS, SHAPE, W0, WALL, cotangent
+from elsewhere import place, there
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,9 +29,9 @@ def inner(weight: Any, g: Any) -> Any:
 
 def check(net: ar.Network, params: Any, dtype: str, rtol: float) -> None:
     g = cotangent(net, dtype)
-    weight, pullback = net.vjp(params)
+    weight, pullback = there(net.vjp)(params)
     expected = dense_shallow.generate(net.to_spec(), params, bases(net))
-    for made, again, wanted in zip(*map(parts_of, (weight, net.generate(params), expected)), strict=True):
+    for made, again, wanted in zip(*map(parts_of, (weight, there(net.generate)(params), expected)), strict=True):
         assert made.shape == wanted.shape
         assert made.dtype == dtype
         assert np.array_equal(made, again)
@@ -60,19 +61,21 @@ def test_complex(net: ar.Network, data: st.DataObject) -> None:
 def test_examples_against_the_oracle_and_differences(net: ar.Network) -> None:
     params, g = net.init(rng=1), cotangent(net, "float64")
     check(net, params, "float64", 1e-12)
-    check_gradient(lambda p: inner(net.generate(p), g), lambda p: net.vjp(p)[1](g), params, rtol=1e-5)
+    check_gradient(lambda p: inner(there(net.generate)(p), g), lambda p: there(net.vjp)(p)[1](g), params, rtol=1e-5)
 
 
 @EACH
 def test_tape(net: ar.Network) -> None:
     params, g = net.init(rng=1), cotangent(net, "float64")
-    taped = ar.grad(lambda p: inner(net.generate(p), g))(params)
-    closed = net.vjp(params)[1](g)
+    taped = there(ar.grad(lambda p: inner(net.generate(p), place(g))))(params)
+    closed = there(net.vjp)(params)[1](g)
     for name, expected in closed.items():
         assert np.allclose(taped[name], expected, rtol=1e-12, atol=1e-14)
     # Gradients of gradients, through the pullback too.
-    squares = ar.hvp(lambda p: inner(net.generate(p), net.generate(p)), params, closed)
-    through = ar.grad(lambda p: sum((x * closed[k]).sum() for k, x in net.vjp(p)[1](net.generate(p)).items()))(params)
+    squares = there(ar.hvp)(lambda p: inner(net.generate(p), net.generate(p)), params, closed)
+    through = there(
+        ar.grad(lambda p: sum((x * place(closed[k])).sum() for k, x in net.vjp(p)[1](net.generate(p)).items()))
+    )(params)
     for name, expected in squares.items():
         assert np.allclose(2 * through[name], expected, rtol=1e-9, atol=1e-11)
 
@@ -81,8 +84,8 @@ def test_tape(net: ar.Network) -> None:
 def test_a_variable_among_arrays(net: ar.Network) -> None:
     params, g = net.init(rng=1), cotangent(net, "float64")
     name = list(params)[-1]
-    found = ar.grad(lambda core: inner(net.generate({**params, name: core}), g))(params[name])
-    assert np.allclose(found, net.vjp(params)[1](g)[name], rtol=1e-12, atol=1e-14)
+    found = there(ar.grad(lambda core: inner(net.generate({**place(params), name: core}), place(g))))(params[name])
+    assert np.allclose(found, there(net.vjp)(params)[1](g)[name], rtol=1e-12, atol=1e-14)
 
 
 def test_names_and_counts() -> None:
@@ -102,13 +105,13 @@ def test_as_sums_and_pieces_by_hand() -> None:
     params = NETS["sum"].init(rng=0)
     first = {name[2:]: core for name, core in params.items() if name.startswith("0.")}
     second = {name[2:]: core for name, core in params.items() if name.startswith("1.")}
-    total = WALL.generate(first) + LOW.generate(second)
-    assert np.allclose(NETS["sum"].generate(params), total, rtol=1e-14)
-    stacked: Any = NETS["stack"].generate(params)
+    total = there(WALL.generate)(first) + there(LOW.generate)(second)
+    assert np.allclose(there(NETS["sum"].generate)(params), total, rtol=1e-14)
+    stacked: Any = there(NETS["stack"].generate)(params)
     assert list(stacked) == ["b", "a"]
     assert np.array_equal(stacked["b"].ravel(), total.ravel()[:12])
     assert np.array_equal(stacked["a"], total.ravel()[12:].reshape(2, 3, 2))
-    assert np.allclose(NETS["delta"].generate(first), W0 + 0.5 * WALL.generate(first), rtol=1e-14)
+    assert np.allclose(there(NETS["delta"].generate)(first), W0 + 0.5 * there(WALL.generate)(first), rtol=1e-14)
 
 
 # Starts
@@ -117,9 +120,11 @@ def test_as_sums_and_pieces_by_hand() -> None:
 @given(combinations(), st.sampled_from([None, 0.2]))
 def test_start_has_the_standard_deviation(net: ar.Network, std: float | None) -> None:
     params = net.init(rng=5, std=std)
-    frozen = net.generate({name: np.zeros(core.shape) for name, core in params.items()})  # the activation is tanh
+    frozen = there(net.generate)(
+        {name: np.zeros(core.shape) for name, core in params.items()}
+    )  # the activation is tanh
     weight = np.concatenate(
-        [(w - w0).ravel() for w, w0 in zip(*map(parts_of, (net.generate(params), frozen)), strict=True)]
+        [(w - w0).ravel() for w, w0 in zip(*map(parts_of, (there(net.generate)(params), frozen)), strict=True)]
     )
     if std is None:
         return
@@ -132,15 +137,15 @@ def test_default_starts() -> None:
     he = np.sqrt(2 / 6)
     for name in ("sum", "sum of sums", "split", "uneven split"):
         assert np.isclose(np.std(NETS[name].generate(NETS[name].init(rng=0))), he, rtol=1e-9)
-    change = NETS["delta"].generate(NETS["delta"].init(rng=0)) - W0
+    change = there(NETS["delta"].generate)(NETS["delta"].init(rng=0)) - W0
     assert np.isclose(np.std(change), 0.01 * np.std(W0), rtol=1e-9)
     zero = ar.Delta(np.zeros(SHAPE), WALL)
-    assert np.isclose(np.std(zero.generate(zero.init())), 0.01 * he, rtol=1e-9)
-    stack: Any = NETS["stack"].generate(NETS["stack"].init(rng=0))
+    assert np.isclose(np.std(there(zero.generate)(zero.init())), 0.01 * he, rtol=1e-9)
+    stack: Any = there(NETS["stack"].generate)(NETS["stack"].init(rng=0))
     whole = np.concatenate([w.ravel() for w in stack.values()])
     assert np.isclose(np.std(whole), np.sqrt((12 * 2 / 3 + 12 * 2 / 6) / 24), rtol=1e-9)
     node = ar.Sum(ar.TTN(SHAPE, 2, activation_site="node"), LOW)
-    assert np.isclose(np.std(node.generate(node.init(rng=0))), he, rtol=1e-9)
+    assert np.isclose(np.std(there(node.generate)(node.init(rng=0))), he, rtol=1e-9)
 
 
 @EACH
@@ -234,7 +239,7 @@ def test_parts_that_cancel_are_drawn_again(monkeypatch: pytest.MonkeyPatch) -> N
     """Two parts of one entry each start with the same size, and with opposite signs every other time."""
     net = ar.Sum(ar.LowRank((1,), 2), ar.LowRank((1,), 2))
     for seed in range(10):
-        assert np.isclose(abs(net.generate(net.init(rng=seed, std=0.2))), 0.2, rtol=1e-12)
+        assert np.isclose(abs(there(net.generate)(net.init(rng=seed, std=0.2))), 0.2, rtol=1e-12)
     monkeypatch.setattr(combination, "CANCELLED", 1e9)
     with pytest.raises(StartError, match="in 20 draws the parts of a sum cancelled each other"):
         net.init()

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from elsewhere import place, there
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,22 +55,22 @@ def test_gradient_by_parameters_and_input(layer: Any, shape: tuple[int, ...]) ->
 
     def value(given: dict[str, Any]) -> Any:
         params = {name: given[name] for name in layer.param_shapes}
-        return ad.sum(layer(params, given["x"]) * cotangent)
+        return ad.sum(layer(params, given["x"]) * place(cotangent))
 
-    assert layer({k: inputs[k] for k in layer.param_shapes}, inputs["x"]).shape == size
+    assert there(layer)({k: inputs[k] for k in layer.param_shapes}, inputs["x"]).shape == size
     method = "central" if any(layer is kinked for _, kinked, _ in KINKED) else "complex"
-    check_gradient(value, ad.grad(value), inputs, method=method)
+    check_gradient(there(value), there(ad.grad(value)), inputs, method=method)
 
 
 def test_formulas() -> None:
     w, b, x = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]), np.array([0.5, 0.0, -0.5]), np.array([[1.0, -1.0]])
-    np.testing.assert_array_equal(ar.Linear(2, 3)({"weight": w, "bias": b}, x), [[-0.5, -1.0, -1.5]])
+    np.testing.assert_array_equal(there(ar.Linear(2, 3))({"weight": w, "bias": b}, x), [[-0.5, -1.0, -1.5]])
     image = np.arange(16.0).reshape(1, 1, 4, 4)
-    np.testing.assert_array_equal(ar.MaxPool(2)({}, image)[0, 0], [[5, 7], [13, 15]])
-    np.testing.assert_array_equal(ar.AvgPool(2)({}, image)[0, 0], [[2.5, 4.5], [10.5, 12.5]])
+    np.testing.assert_array_equal(there(ar.MaxPool(2))({}, image)[0, 0], [[5, 7], [13, 15]])
+    np.testing.assert_array_equal(there(ar.AvgPool(2))({}, image)[0, 0], [[2.5, 4.5], [10.5, 12.5]])
     kernel = {"weight": np.array([[[[1.0, 0.0], [0.0, -1.0]]]]), "bias": np.array([7.0])}
-    np.testing.assert_array_equal(ar.Conv2d(1, 1, 2)(kernel, image)[0, 0], np.full((3, 3), 2.0))
-    np.testing.assert_array_equal(ar.Flatten()({}, image), np.arange(16.0)[None])
+    np.testing.assert_array_equal(there(ar.Conv2d(1, 1, 2))(kernel, image)[0, 0], np.full((3, 3), 2.0))
+    np.testing.assert_array_equal(there(ar.Flatten())({}, image), np.arange(16.0)[None])
 
 
 @given(st.integers(1, 7), st.integers(1, 7), st.integers(1, 4), st.integers(1, 3), st.integers(0, 2), st.integers(1, 2))
@@ -83,11 +84,11 @@ def test_shape_is_foretold(h: int, w: int, kernel: int, stride: int, padding: in
             expected = layer.out_shape((2, h, w))
         except ArrayError:
             with pytest.raises(ArrayError):
-                layer(given_, x)
+                there(layer)(given_, x)
             continue
         if isinstance(layer, ar.MaxPool) and 2 * padding > kernel:
             continue  # refused when run, whatever the size: test_pooling_padding
-        assert layer(given_, x).shape == (2, *expected)
+        assert there(layer)(given_, x).shape == (2, *expected)
 
 
 def test_he_normal() -> None:
@@ -167,7 +168,7 @@ def test_bad_input_shape(layer: Any, shape: tuple[int, ...], message: str) -> No
 def test_pooling_padding() -> None:
     """Windows of padding alone have no maximum."""
     with pytest.raises(ArrayError):
-        ar.MaxPool(2, 1, 2)({}, np.ones((1, 1, 3, 3)))
+        there(ar.MaxPool(2, 1, 2))({}, np.ones((1, 1, 3, 3)))
 
 
 def test_layers_are_values() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import peers
 import pytest
+from elsewhere import place, there
 from hypothesis import given
 from hypothesis import strategies as st
 from small import conv_model, dense_model, networks, same, split
@@ -49,8 +50,8 @@ def test_against_torch(make: Any) -> None:
         hidden = hidden if name == linear[-1] else f.relu(hidden)
     loss = f.cross_entropy(hidden, torch.tensor(labels))
     loss.backward()
-    value, gradients = ad.value_and_grad(lambda p: ad.cross_entropy(model(p, x), labels))(params)
-    np.testing.assert_allclose(model(params, x), hidden.detach().numpy(), rtol=0, atol=1e-10)
+    value, gradients = there(ad.value_and_grad(lambda p: ad.cross_entropy(model(p, place(x)), place(labels))))(params)
+    np.testing.assert_allclose(there(model)(params, x), hidden.detach().numpy(), rtol=0, atol=1e-10)
     assert float(value) == pytest.approx(loss.item(), abs=1e-12)
     for name, gradient in gradients.items():
         wanted = theirs[name].grad.numpy()
@@ -115,12 +116,13 @@ def generated(model: ar.Sequential, *names: str) -> tuple[ar.Generated, dict[str
 @pytest.mark.parametrize(("model", "name"), [(dense_model(), "fc2.weight"), (conv_model(), "conv.weight")])
 def test_generated_equals_dense(model: ar.Sequential, name: str) -> None:
     made, params = generated(model, name)
-    dense = made.expand(params)
+    dense = there(made.expand)(params)
     model.check_params(dense)
-    assert same(dense[name], dict(made.networks)[name].generate(params[name]))
-    assert all(dense[other] is params[other] for other in params if other != name)
+    assert same(dense[name], there(dict(made.networks)[name].generate)(params[name]))
+    kept = made.expand(params)
+    assert all(kept[other] is params[other] for other in params if other != name)
     x = split(dtype="float64").train.images[:6]
-    np.testing.assert_array_equal(made(params, x), model(dense, x))
+    np.testing.assert_array_equal(there(made)(params, x), there(model)(dense, x))
     net = dict(made.networks)[name]
     assert (made.weights, made.network_parameters) == (net.weights, net.parameter_count)
     assert made.compression_ratio == net.weights / net.parameter_count
@@ -133,11 +135,11 @@ def test_gradient_through_generated_weights() -> None:
     names = ["fc.weight", "conv.weight"]
 
     def loss(cores: dict[str, Any]) -> Any:
-        tree = {**params, **{n: {k: cores[f"{n}|{k}"] for k in params[n]} for n in names}}
-        return ad.cross_entropy(made(tree, images), labels)
+        tree = {**place(params), **{n: {k: cores[f"{n}|{k}"] for k in params[n]} for n in names}}
+        return ad.cross_entropy(made(tree, place(images)), place(labels))
 
     flat = {f"{n}|{k}": v for n in names for k, v in params[n].items()}
-    check_gradient(loss, ad.grad(loss), flat, method="central", rtol=1e-5)
+    check_gradient(there(loss), there(ad.grad(loss)), flat, method="central", rtol=1e-5)
 
 
 def test_each_weight_is_generated_once(monkeypatch: pytest.MonkeyPatch) -> None:

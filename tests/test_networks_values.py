@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from elsewhere import there
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -53,12 +54,12 @@ def size_of_terms(case: Case) -> float:
 def check_case(case: Case, rtol: float = RTOL) -> None:
     net, params, g = case
     spec = net.to_spec()
-    weight, pullback = net.vjp(params)
+    weight, pullback = there(net.vjp)(params)
     gradients = pullback(g)
     state = np.linalg.norm(dense.states(spec, params)[-1][1]) if spec["network"] == "brickwall" else 0.0
     close(weight, dense.generate(spec, params), rtol, float(state))
-    assert np.array_equal(net.generate(params), weight) or rtol > RTOL
-    close(net.generate(params), weight, rtol, float(state))
+    assert np.array_equal(there(net.generate)(params), weight) or rtol > RTOL
+    close(there(net.generate)(params), weight, rtol, float(state))
     close_all(gradients, dense.vjp(spec, params, g), rtol, size_of_terms(case) * (1e-2 if rtol == RTOL else 1.0))
     assert weight.dtype == g.dtype
     assert list(gradients) == list(net.core_shapes)
@@ -84,7 +85,7 @@ def test_single(case: Case) -> None:
     # itself of the size of rounding, but its derivative is not; relu and leaky_relu stand in the next test.
     net, params, _ = case
     if getattr(net, "activation", "") in ("relu", "leaky_relu"):
-        close(net.generate(params), dense.generate(net.to_spec(), params), 2e-5, 1e-3 + state_size(net, params))
+        close(there(net.generate)(params), dense.generate(net.to_spec(), params), 2e-5, 1e-3 + state_size(net, params))
         return
     check_case(case, 2e-5)
 
@@ -108,14 +109,14 @@ def test_single_with_kinks(activation: str) -> None:
 def test_memory_layouts(case: Case, kind: str) -> None:
     net, params, g = case
     before = {name: core.copy() for name, core in params.items()}
-    weight, pullback = net.vjp(params)
+    weight, pullback = there(net.vjp)(params)
     gradients = pullback(g)
-    other, other_pullback = net.vjp({name: laid_out(core, kind) for name, core in params.items()})
+    other, other_pullback = there(net.vjp)({name: laid_out(core, kind) for name, core in params.items()})
     # BLAS may add in another order for another layout.
     size = state_size(net, params) if isinstance(net, ar.BrickWall) else float(np.linalg.norm(weight))
     close(other, weight, 1e-13, size)
     close_all(other_pullback(laid_out(g, kind)), gradients, 1e-13)
-    close(net.generate({name: laid_out(core, kind) for name, core in params.items()}), weight, 1e-13, size)
+    close(there(net.generate)({name: laid_out(core, kind) for name, core in params.items()}), weight, 1e-13, size)
     for name, core in before.items():
         assert np.array_equal(core, params[name])
 
@@ -140,10 +141,10 @@ def laid_out(x: np.ndarray, kind: str) -> np.ndarray:
 @given(cases(walls_and_mpos()))
 def test_results_are_contiguous_and_own_kind(case: Case) -> None:
     net, params, g = case
-    weight, pullback = net.vjp(params)
+    weight, pullback = there(net.vjp)(params)
     assert type(weight) is np.ndarray
     assert weight.flags.c_contiguous
-    assert net.generate(params).flags.c_contiguous
+    assert there(net.generate)(params).flags.c_contiguous
     assert all(x.flags.c_contiguous for x in pullback(g).values())
 
 
@@ -151,7 +152,7 @@ def test_results_are_contiguous_and_own_kind(case: Case) -> None:
 @given(cases(walls_and_mpos()))
 def test_pullback_twice_and_linear(case: Case) -> None:
     net, params, g = case
-    _, pullback = net.vjp(params)
+    _, pullback = there(net.vjp)(params)
     once, again, double = pullback(g), pullback(g), pullback(2 * g)
     for name in once:
         assert np.array_equal(once[name], again[name])
@@ -162,7 +163,7 @@ def test_pullback_twice_and_linear(case: Case) -> None:
 @given(cases(brickwalls()))
 def test_states(case: tuple[ar.BrickWall, dict[str, np.ndarray], np.ndarray]) -> None:
     net, params, _ = case
-    got = net.forward_states(params)
+    got = there(net.forward_states)(params)
     expected = {label: x for label, x in dense.states(net.to_spec(), params) if package_name(net, label) is not None}
     assert list(got) == [package_name(net, label) for label in expected]
     for x, y in zip(got.values(), expected.values(), strict=True):
@@ -193,7 +194,7 @@ def test_mpo_by_einsum(case: tuple[ar.MPO, dict[str, np.ndarray], np.ndarray]) -
         operands += [params[f"core{k}"], [2 * count + k, k, count + k, 2 * count + k + 1]]
     whole = np.einsum(*operands, list(range(2 * count)), optimize="greedy")
     block = whole.reshape(np.prod(rows), np.prod(columns))[: net.shape[0], : np.prod(net.shape[1:], dtype=int)]
-    close(net.generate(params), block.reshape(net.shape), RTOL, float(np.linalg.norm(whole)))
+    close(there(net.generate)(params), block.reshape(net.shape), RTOL, float(np.linalg.norm(whole)))
 
 
 def test_oracle_refuses_large_and_unknown() -> None:
@@ -211,11 +212,11 @@ def test_oracle_refuses_large_and_unknown() -> None:
 def test_weights_and_gradients_are_no_views(net: ar.BrickWall) -> None:
     """Nobody who changes a weight or a gradient in place may change parameters or a cotangent."""
     params = net.init(0)
-    weight, pullback = net.vjp(params)
+    weight, pullback = there(net.vjp)(params)
     cotangent = np.ones(net.shape)
     for gradient in pullback(cotangent).values():
         assert gradient.flags.c_contiguous
         assert not np.shares_memory(gradient, cotangent)
     for core in params.values():
-        assert not np.shares_memory(net.generate(params), core)
+        assert not np.shares_memory(there(net.generate)(params), core)
         assert not np.shares_memory(weight, core)

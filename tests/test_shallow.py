@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from elsewhere import place, there
 from hypothesis import given
 from hypothesis import strategies as st
 from refusals import refused
@@ -42,10 +43,10 @@ def close(got: Any, expected: Any, rtol: float, scale: float = 0.0) -> None:
 def check(net: ar.Network, params: Any, g: Any, rtol: float) -> None:
     """Compare with the oracle; rounding is relative to the same sums without signs, where terms cancel."""
     spec, absolute = net.to_spec(), {name: np.abs(core) for name, core in params.items()}
-    weight, pullback = net.vjp(params)
+    weight, pullback = there(net.vjp)(params)
     found = pullback(g)
     close(weight, dense_shallow.generate(spec, params), rtol, np.linalg.norm(dense_shallow.generate(spec, absolute)))
-    assert np.array_equal(net.generate(params), weight)
+    assert np.array_equal(there(net.generate)(params), weight)
     sizes = dense_shallow.vjp(spec, absolute, np.abs(g))
     for name, expected in dense_shallow.vjp(spec, params, g).items():
         close(found[name], expected, rtol, float(np.linalg.norm(sizes[name])))
@@ -65,19 +66,19 @@ def test_against_the_oracle(net: ar.Network, dtype: str, data: st.DataObject) ->
 def test_tape_and_differences(net: ar.Network) -> None:
     params, rng = net.init(rng=1), np.random.default_rng(0)
     g = rng.standard_normal((6, 5))
-    taped = ar.grad(lambda p: ar.ad.sum(net.generate(p) * g))(params)
-    check_gradient(lambda p: (net.generate(p) * g).sum(), lambda p: net.vjp(p)[1](g), params)
-    for name, expected in net.vjp(params)[1](g).items():
+    taped = there(ar.grad(lambda p: ar.ad.sum(net.generate(p) * place(g))))(params)
+    check_gradient(lambda p: (there(net.generate)(p) * g).sum(), lambda p: there(net.vjp)(p)[1](g), params)
+    for name, expected in there(net.vjp)(params)[1](g).items():
         close(taped[name], expected, 1e-13)
     direction = {name: rng.standard_normal(core.shape) for name, core in params.items()}
 
     def loss(p: Any) -> Any:
         return ar.ad.sum(net.generate(p) ** 3)
 
-    curved = ar.hvp(loss, params, direction)
+    curved = there(ar.hvp)(loss, params, direction)
     h, moved = 1e-5, {}
     for sign in (1, -1):
-        moved[sign] = ar.grad(loss)({name: core + sign * h * direction[name] for name, core in params.items()})
+        moved[sign] = there(ar.grad(loss))({name: core + sign * h * direction[name] for name, core in params.items()})
     whole = np.sqrt(sum(np.linalg.norm(x) ** 2 for x in curved.values()))
     for name, expected in curved.items():
         close((moved[1][name] - moved[-1][name]) / (2 * h), expected, 1e-7, float(whole))
@@ -95,16 +96,16 @@ def test_an_mpo_is_a_tensor_train_of_pairs(net: ar.MPO, seed: int) -> None:
     whole = ar.MPO(shape, net.chi, rows, columns)
     train = ar.TensorTrain((prod(shape),), net.chi, modes=tuple(r * c for r, c in zip(rows, columns, strict=True)))
     params = whole.init(rng=seed)
-    vector = train.generate({name: core.reshape(train.core_shapes[name]) for name, core in params.items()})
+    vector = there(train.generate)({name: core.reshape(train.core_shapes[name]) for name, core in params.items()})
     both = vector.reshape([size for pair in zip(rows, columns, strict=True) for size in pair])
     matrix = both.transpose([*range(0, both.ndim, 2), *range(1, both.ndim, 2)]).reshape(shape)
-    assert np.allclose(whole.generate(params), matrix, rtol=1e-13)
+    assert np.allclose(there(whole.generate)(params), matrix, rtol=1e-13)
 
 
 @given(shallow(), st.sampled_from([None, 0.3, 1e-6]))
 def test_start_has_the_standard_deviation(net: ar.Network, std: float | None) -> None:
     params = net.init(rng=3, std=std)
-    weight = net.generate(params)
+    weight = there(net.generate)(params)
     wanted = np.sqrt(2 / max(1, prod(net.placement.shape[1:]))) if std is None else std
     # The root mean square, where all entries are equal (a rank-1 weight of one row or column of ones, say).
     sizes = [float(np.std(weight)), float(np.sqrt(np.mean(weight**2)))]
@@ -118,7 +119,7 @@ def test_start_has_the_standard_deviation(net: ar.Network, std: float | None) ->
 def test_other_starts(net: ar.Network) -> None:
     cores = net.init(rng=0, start="normal", dtype="float32")
     assert {core.dtype for core in cores.values()} == {np.dtype("float32")}
-    assert 0.05 < np.std(net.generate(cores)) < 20
+    assert 0.05 < np.std(there(net.generate)(cores)) < 20
     with pytest.raises(SpecError, match="starts as calibrated_orthogonal or normal, got 'near_identity'"):
         net.init(start="near_identity")
     with pytest.raises(SpecError, match="std goes with the calibrated start"):
@@ -132,7 +133,7 @@ def test_other_starts(net: ar.Network) -> None:
 @EACH
 def test_scaled(net: ar.Network) -> None:
     params = net.init(rng=0)
-    assert np.allclose(net.generate(net.scaled(params, 2.5)), 2.5 * net.generate(params), rtol=1e-13)  # type: ignore[attr-defined]
+    assert np.allclose(there(net.generate)(net.scaled(params, 2.5)), 2.5 * there(net.generate)(params), rtol=1e-13)  # type: ignore[attr-defined]
 
 
 # Counts

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from elsewhere import there
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,7 +35,7 @@ def rms(x: Any) -> float:
 @pytest.mark.parametrize("net", NETS, ids=repr)
 @pytest.mark.parametrize("std", [None, 0.1, 3, np.float32(2.0), 1e-6])
 def test_standard_deviation_is_exact(net: Any, std: Any) -> None:
-    weight = net.generate(net.init(rng=3, std=std))
+    weight = there(net.generate)(net.init(rng=3, std=std))
     wanted = np.sqrt(2 / np.prod(net.shape[1:])) if std is None else float(std)
     assert float(np.std(weight)) == pytest.approx(wanted, rel=1e-10)
 
@@ -46,12 +47,12 @@ def test_pre_activations_have_root_mean_square_one(net: ar.BrickWall, seed: int)
     except StartError:  # states of few entries, all of them negative before a relu: no scale revives these
         assert net.activation == "relu"
         return
-    states = {net.program.start.name: None, **net.forward_states(params)}
+    states = {net.program.start.name: None, **there(net.forward_states)(params)}
     names = list(states)
     for before, step in zip(names, net.program.steps, strict=False):
         if isinstance(step, Activate):
             assert rms(states[before]) == pytest.approx(1.0, rel=1e-10)
-    weight = net.generate(params)
+    weight = there(net.generate)(params)
     assert spread(weight) == pytest.approx(0.5, rel=1e-10)
 
 
@@ -61,9 +62,9 @@ def test_alive_to_twenty_layers(activation: str, every: str) -> None:
     for seed in range(3):
         net = ar.BrickWall((1024,), layers=20, activation=activation, activation_every=every)
         params = net.init(rng=seed)
-        weight, pullback = net.vjp(params)
+        weight, pullback = there(net.vjp)(params)
         assert np.std(weight) == pytest.approx(default_std((1024,)), rel=1e-10)
-        for name, x in net.forward_states(params).items():
+        for name, x in there(net.forward_states)(params).items():
             assert np.isfinite(x).all()
             if activation == "relu" and name.endswith(".activation"):
                 assert 0.1 < np.mean(x == 0) < 0.9
@@ -74,8 +75,8 @@ def test_alive_to_twenty_layers(activation: str, every: str) -> None:
 
 def test_uncalibrated_starts_fade_where_the_default_does_not() -> None:
     net = ar.BrickWall((1024,), layers=20)
-    assert np.std(net.generate(net.init(start="normal"))) < 0.1 * np.std(net.generate(net.init()))
-    assert np.std(net.generate(net.init(start="isometric"))) < 0.1 * np.std(net.generate(net.init()))
+    assert np.std(there(net.generate)(net.init(start="normal"))) < 0.1 * np.std(there(net.generate)(net.init()))
+    assert np.std(there(net.generate)(net.init(start="isometric"))) < 0.1 * np.std(there(net.generate)(net.init()))
 
 
 @pytest.mark.parametrize("net", NETS, ids=repr)
@@ -146,8 +147,10 @@ def test_isometric_near_identity(net: Any) -> None:
         assert 0.01 < distance < 0.3  # 0.1 to first order
         unit[name] = np.eye(size).reshape(core.shape)
     tree = ar.TTN(net.shape, net.chi, net.modes, "identity", layout=net.layout)
-    weight, without = net.generate(params), net.generate(unit)
-    np.testing.assert_allclose(without, tree.generate({name: params[name] for name in tree.core_shapes}), atol=1e-14)
+    weight, without = there(net.generate)(params), there(net.generate)(unit)
+    np.testing.assert_allclose(
+        without, there(tree.generate)({name: params[name] for name in tree.core_shapes}), atol=1e-14
+    )
     assert 0 < np.linalg.norm(weight - without) < np.linalg.norm(without)
     if net.placement.generated == net.weights:  # isometries keep the norm of the root
         assert np.linalg.norm(weight) == pytest.approx(np.linalg.norm(params["root"]), rel=1e-12)
@@ -229,7 +232,7 @@ def test_a_dead_network_is_refused() -> None:
     assert len(set(positive)) == 2
     for seed in range(8):
         if positive[seed]:
-            assert abs(net.generate(net.init(rng=seed))[0]) == pytest.approx(np.sqrt(2))
+            assert abs(there(net.generate)(net.init(rng=seed))[0]) == pytest.approx(np.sqrt(2))
         else:
             with pytest.raises(StartError, match=r"the state after layer1\.even has size 0\.0"):
                 net.init(rng=seed)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from elsewhere import there
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tree_cases import Case, cases, check_case, close, normal, program, size_of_sums, unit_mixing
@@ -37,7 +38,7 @@ def test_single(case: Case) -> None:
     # An entry whose sign rounding flips is itself of the size of rounding, but the slope of relu there is not.
     net, params, _ = case
     if net.activation in ("relu", "leaky_relu"):
-        close(net.generate(params), dense_tree.generate(net.to_spec(), params), 2e-5, size_of_sums(net, params))
+        close(there(net.generate)(params), dense_tree.generate(net.to_spec(), params), 2e-5, size_of_sums(net, params))
         return
     check_case(case, 2e-5)
 
@@ -46,7 +47,7 @@ def test_single(case: Case) -> None:
 @given(cases(trees()))
 def test_states(case: Case) -> None:
     net, params, _ = case
-    got = net.forward_states(params)
+    got = there(net.forward_states)(params)
     expected = dense_tree.states(net.to_spec(), params)
     assert list(got) == [package_name(label) for label, _ in expected]
     size = max(float(np.linalg.norm(x)) for _, x in expected)
@@ -71,9 +72,9 @@ def test_inputs_of_any_layout_stay_as_they_are(case: Case, kind: str) -> None:
     net, params, g = case
     before = {name: core.copy() for name, core in params.items()}
     cotangent = g.copy()
-    weight, pullback = net.vjp(params)
+    weight, pullback = there(net.vjp)(params)
     gradients = pullback(g)
-    other, other_pullback = net.vjp({name: laid_out(core, kind) for name, core in params.items()})
+    other, other_pullback = there(net.vjp)({name: laid_out(core, kind) for name, core in params.items()})
     close(other, weight, 1e-13, size_of_sums(net, params))
     for name, x in other_pullback(laid_out(g, kind)).items():
         close(x, gradients[name], 1e-12, sum(float(np.linalg.norm(y)) for y in gradients.values()))
@@ -110,12 +111,14 @@ def test_with_unit_mixing_all_are_one(case: Case) -> None:
     mera, params, _ = case
     params = {**params, **unit_mixing(mera.core_shapes)}
     attn, ttn = ATTN(**entries(mera)), TTN(**entries(mera))
-    whole = mera.generate(params)
-    plain = ttn.generate({name: params[name] for name in ttn.core_shapes})
+    whole = there(mera.generate)(params)
+    plain = there(ttn.generate)({name: params[name] for name in ttn.core_shapes})
     close(whole, plain, 1e-15)
     assert np.array_equal(whole, plain)
     shapes = attn.core_shapes
-    assert np.array_equal(attn.generate({**unit_mixing(shapes), **{k: params[k] for k in ttn.core_shapes}}), plain)
+    assert np.array_equal(
+        there(attn.generate)({**unit_mixing(shapes), **{k: params[k] for k in ttn.core_shapes}}), plain
+    )
 
 
 @MANY
@@ -127,7 +130,9 @@ def test_a_mera_that_mixes_at_the_last_depth_alone_is_an_attn(case: Case) -> Non
     params = {name: params[name] for name in mera.core_shapes}
     above = {name: core for name, core in unit_mixing(mera.core_shapes).items() if name not in attn.core_shapes}
     params.update(above)
-    assert np.array_equal(mera.generate(params), attn.generate({name: params[name] for name in attn.core_shapes}))
+    assert np.array_equal(
+        there(mera.generate)(params), there(attn.generate)({name: params[name] for name in attn.core_shapes})
+    )
 
 
 # ---- Written out
@@ -145,7 +150,7 @@ def test_a_tree_of_five_modes_by_einsum() -> None:
     p = normal(net)
     state = np.einsum("lck,der,kr->lcde", p["node0_3"], p["node3_5"], np.tanh(p["root"]))
     expected = np.einsum("abl,lcde->abcde", p["node0_2"], np.tanh(state))
-    close(net.generate(p), expected, 1e-14)
+    close(there(net.generate)(p), expected, 1e-14)
 
 
 @pytest.mark.parametrize("periodic", [False, True])
@@ -162,7 +167,7 @@ def test_a_mera_of_eight_modes_by_einsum(periodic: bool) -> None:
         x = np.einsum(f"xy{axes},abcdefgh->{'abcdefgh'.replace(axes, 'xy')}", p[f"mix3.{q}"], x)
     if periodic:
         x = np.einsum("xyha,abcdefgh->ybcdefgx", p["mix3.7"], x)
-    close(net.generate(p), x, 1e-14)
+    close(there(net.generate)(p), x, 1e-14)
     assert set(p) == set(net.core_shapes)
     assert ("mix3.7" in p) == periodic
 
@@ -204,7 +209,7 @@ def hierarchical(tensor: np.ndarray, net: TTN) -> dict[str, np.ndarray]:
 def test_full_bonds_represent_any_tensor(modes: tuple[int, ...]) -> None:
     tensor = np.random.default_rng(0).standard_normal(modes)
     net = TTN(modes, chi=10**6, modes=modes, activation="identity")
-    close(net.generate(hierarchical(tensor, net)), tensor, 1e-13)
+    close(there(net.generate)(hierarchical(tensor, net)), tensor, 1e-13)
 
 
 def test_smaller_bonds_err_as_the_singular_values_say() -> None:
@@ -214,7 +219,7 @@ def test_smaller_bonds_err_as_the_singular_values_say() -> None:
     tensor = np.reshape(1 / (0.1 + grid) + np.sin(20 * grid**2), modes)
     for chi in (1, 2, 3, 5):
         net = TTN(modes, chi=chi, modes=modes, activation="identity")
-        error = float(np.linalg.norm(net.generate(hierarchical(tensor, net)) - tensor))
+        error = float(np.linalg.norm(there(net.generate)(hierarchical(tensor, net)) - tensor))
         lost = []
         for i, j in frames(tensor, net.tree):
             others = [*range(i), *range(j, 8)]
