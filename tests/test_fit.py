@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from elsewhere import place, there
 from small import hide, same
 
 import adntn_ref as ar
@@ -59,9 +60,9 @@ def test_relative_error_is_its_definition() -> None:
 
 @pytest.mark.parametrize("net", [ar.BrickWall((4, 3), 2, activation="tanh"), ar.MPO((4, 6), 2)])
 def test_gradient_of_the_objective(net: ar.Network) -> None:
-    objective = euclidean_objective(net, target(net.placement.shape))
+    objective = euclidean_objective(net, place(target(net.placement.shape)))
     params = {name: core + 0.05 for name, core in net.init(1).items()}
-    check_gradient(lambda p: objective(0, p)[0], lambda p: objective(0, p)[1], params, method="central")
+    check_gradient(lambda p: there(objective)(0, p)[0], lambda p: there(objective)(0, p)[1], params, method="central")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

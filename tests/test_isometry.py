@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from elsewhere import place, there
 from hypothesis import given
 from hypothesis import strategies as st
 from small import same
@@ -52,9 +53,9 @@ def test_which_cores_are_isometries() -> None:
 @pytest.mark.parametrize("net", NETS, ids=repr)
 def test_gradient_of_the_penalty(net: ar.Network) -> None:
     params = {name: 0.7 * core + 0.1 for name, core in net.init(1).items()}
-    check_gradient(lambda p: penalty(net, p)[0], lambda p: penalty(net, p)[1], params, method="central")
-    total = penalised(euclidean_objective(net, target(net.placement.shape)), net, 0.3)
-    check_gradient(lambda p: total(0, p)[0], lambda p: total(0, p)[1], params, method="central")
+    check_gradient(lambda p: there(penalty)(net, p)[0], lambda p: there(penalty)(net, p)[1], params, method="central")
+    total = penalised(euclidean_objective(net, place(target(net.placement.shape))), net, 0.3)
+    check_gradient(lambda p: there(total)(0, p)[0], lambda p: there(total)(0, p)[1], params, method="central")
 
 
 def test_penalty_is_its_definition() -> None:

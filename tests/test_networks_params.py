@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from elsewhere import place, there
 
 import adntn_ref as ar
 from adntn_ref.errors import ArrayError, DTypeError, MemoryLimitError, ParameterError
@@ -84,11 +85,11 @@ def test_mixed_dtypes(net: ar.Network) -> None:
 def test_complex_parameters() -> None:
     params = {name: core.astype("complex128") for name, core in WALL.init().items()}
     refused(WALL, params, DTypeError, "complex128; allowed: float32, float64")
-    assert LINEAR.generate(params).dtype == "complex128"
+    assert there(LINEAR.generate)(params).dtype == "complex128"
     one_layer = ar.BrickWall((4, 6), layers=1)
     for dtype in ("complex64", "complex128"):
         cores = {name: core.astype(dtype) for name, core in one_layer.init().items()}
-        weight, pullback = one_layer.vjp(cores)
+        weight, pullback = there(one_layer.vjp)(cores)
         assert {weight.dtype, *(g.dtype for g in pullback(weight).values())} == {np.dtype(dtype)}
 
 
@@ -96,9 +97,9 @@ def test_complex_parameters() -> None:
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_dtype_in_dtype_out(net: ar.Network, dtype: str) -> None:
     params = net.init(dtype=dtype)
-    weight, pullback = net.vjp(params)
-    taped = ar.grad(lambda p: net.generate(p).sum())(params)
-    found = [weight, *pullback(weight).values(), *taped.values(), net.generate(params)]
+    weight, pullback = there(net.vjp)(params)
+    taped = there(ar.grad(lambda p: net.generate(p).sum()))(params)
+    found = [weight, *pullback(weight).values(), *taped.values(), there(net.generate)(params)]
     assert {x.dtype for x in found} == {np.dtype(dtype)}
 
 
@@ -120,8 +121,8 @@ def test_wrong_cotangents(net: ar.Network) -> None:
 def test_a_variable_among_arrays_is_enough_for_the_tape(net: ar.Network) -> None:
     params = net.init(rng=2)
     name = list(params)[1]
-    found = ar.grad(lambda core: net.generate({**params, name: core}).sum())(params[name])
-    expected = net.vjp(params)[1](np.ones((4, 6)))[name]
+    found = there(ar.grad(lambda core: net.generate({**place(params), name: core}).sum()))(params[name])
+    expected = there(net.vjp)(params)[1](np.ones((4, 6)))[name]
     assert np.allclose(found, expected, rtol=1e-12, atol=1e-14)
 
 

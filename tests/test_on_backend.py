@@ -7,7 +7,7 @@ import harness_nn
 import numpy as np
 import pytest
 from combine_cases import NETS
-from harness import Case
+from harness import HOLD_HOST_ARRAYS, Case
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,20 +33,6 @@ OTHERS = {
     "mpo": ar.MPO(SHAPE, 3),
     **NETS,
 }
-HOLD_HOST_ARRAYS = (
-    "power-array of exponents",
-    "concatenate-with constant",
-    "getitem-repeated",
-    "getitem-pairs",
-    "getitem-mixed",
-    "getitem-mask",
-    "scatter_add-repeated",
-    "scatter_add-broadcast",
-    "where-",
-    "cross_entropy",
-    "pool_",
-)
-"""Cases of the harness whose functions hold NumPy arrays; those functions have tests of their own below."""
 
 
 def cases() -> list[Case]:

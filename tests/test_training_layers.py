@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import peers
 import pytest
+from elsewhere import place, there
 from small import same
 
 import adntn_ref as ar
@@ -32,19 +33,19 @@ def test_batch_norm_is_torchs(shape: tuple[int, ...]) -> None:
     module.load_state_dict({k: torch.tensor(v) for k, v in params.items()})
     for step in range(4):
         x = 2 + RNG(step).standard_normal(shape)
-        y, updates = layer.in_training(params, x, RNG(0))
+        y, updates = there(layer.in_training)(params, x, RNG(0))
         np.testing.assert_allclose(y, module(torch.tensor(x)).detach(), atol=1e-12)
         params = {**params, **updates}
     assert params["num_batches_tracked"] == module.num_batches_tracked == 4
     for name in ("running_mean", "running_var"):
         np.testing.assert_allclose(params[name], getattr(module, name), atol=1e-12)
-    np.testing.assert_allclose(layer(params, x), module.eval()(torch.tensor(x)).detach(), atol=1e-12)
+    np.testing.assert_allclose(there(layer)(params, x), module.eval()(torch.tensor(x)).detach(), atol=1e-12)
     theirs = torch.tensor(x, requires_grad=True)
     cotangent = RNG(9).standard_normal(shape)
     module(theirs).backward(torch.tensor(cotangent))
-    got = ad.grad(lambda x, w: ad.sum(layer({**params, "weight": w}, x) * cotangent), argnums=(0, 1))(
-        x, params["weight"]
-    )
+    got = there(
+        ad.grad(lambda x, w: ad.sum(layer({**place(params), "weight": w}, x) * place(cotangent)), argnums=(0, 1))
+    )(x, params["weight"])
     np.testing.assert_allclose(got[0], theirs.grad, atol=1e-12)
     np.testing.assert_allclose(got[1], module.weight.grad, atol=1e-12)
 
@@ -57,14 +58,14 @@ def test_gradient_of_batch_norm_in_both_modes(shape: tuple[int, ...]) -> None:
     inputs = {"x": RNG(1).standard_normal(shape), "weight": params["weight"], "bias": params["bias"]}
 
     def value(given: dict[str, Any], training: bool) -> Any:
-        full = {**params, "weight": given["weight"], "bias": given["bias"]}
+        full = {**place(params), "weight": given["weight"], "bias": given["bias"]}
         y = run_in_training(layer, full, given["x"], RNG(0))[0] if training else layer(full, given["x"])
-        return ad.sum(ad.sin(y) * cotangent)
+        return ad.sum(ad.sin(y) * place(cotangent))
 
     for training in (False, True):
         f = lambda given, training=training: value(given, training)
         method = "central" if training else "complex"
-        check_gradient(f, ad.grad(f), inputs, method=method)
+        check_gradient(there(f), there(ad.grad(f)), inputs, method=method)
 
 
 def test_batch_norm_updates_are_raw_and_nothing_is_written() -> None:

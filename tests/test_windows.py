@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from elsewhere import place, there
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -61,11 +62,11 @@ def test_column_against_einsum(column: Column, dtype: str, seed: int) -> None:
     x, g = normal(rng, (prod(dims),), dtype), normal(rng, (prod(dims),), dtype)
     rtol = 1e-4 if dtype == "float32" else 1e-12
     step = Mix("column", dims, pairs)
-    y, kept = step.forward(cores, x)
-    gx, found = step.adjoint(cores, kept, g)
+    y, kept = there(step.forward)(cores, x)
+    gx, found = there(step.adjoint)(cores, kept, g)
     passed = x
-    for one in step.passes(cores):
-        passed = one(passed)
+    for one in step.passes(place(cores)):
+        passed = there(one)(passed)
     assert np.array_equal(passed, y)
 
     expected = x
@@ -139,9 +140,9 @@ def test_expansion_against_kronecker(step: Expand, dtype: str, seed: int) -> Non
         return whole
 
     x, g = normal(rng, (prod(step.dims),), dtype), normal(rng, (prod(step.out_dims),), dtype)
-    y, kept = step.forward(cores, x)
+    y, kept = there(step.forward)(cores, x)
     near(y, dense(cores) @ x, 1.0, 1e-12)
-    gx, found = step.adjoint(cores, kept, g)
+    gx, found = there(step.adjoint)(cores, kept, g)
     near(gx, dense(cores).conj().T @ g, 1.0, 1e-12)
     for name, core in cores.items():
         units = np.eye(core.size).reshape(-1, *core.shape)
@@ -160,9 +161,9 @@ def test_the_periodic_pair_against_einsum(dims: list[int], seed: int) -> None:
     step = Mix("column", tuple(dims), ((n - 1, "a"),))
     x, g = normal(rng, (2, prod(dims)), "complex128")
     output = [n + 1, *range(1, n - 1), n]
-    y, kept = step.forward({"a": core}, x)
+    y, kept = there(step.forward)({"a": core}, x)
     near(y, np.einsum(core, [n, n + 1, n - 1, 0], x.reshape(dims), range(n), output).reshape(-1), 1.0, 1e-12)
-    gx, found = step.adjoint({"a": core}, kept, g)
+    gx, found = there(step.adjoint)({"a": core}, kept, g)
     near(gx, np.einsum(core.conj(), [n - 1, 0, n, n + 1], g.reshape(dims), range(n), output).reshape(-1), 1.0, 1e-12)
     expected = np.einsum(g.reshape(dims), output, x.reshape(dims).conj(), range(n), [n, n + 1, n - 1, 0])
     near(found["a"], expected, float(np.linalg.norm(g) * np.linalg.norm(x)), 1e-12)
@@ -175,8 +176,8 @@ def test_cores_on_modes_of_size_one_are_factors() -> None:
     cores = {"first": np.full((1, 1, 1, 1), 2.0), "middle": middle, "last": np.full((1, 1, 1, 1), 5.0)}
     step = Mix("column", dims, pairs)
     x, g = np.array([1.0, 2.0, 3.0, 4.0]), np.array([1.0, -1.0, 2.0, 0.5])
-    y, kept = step.forward(cores, x)
-    gx, found = step.adjoint(cores, kept, g)
+    y, kept = there(step.forward)(cores, x)
+    gx, found = there(step.adjoint)(cores, kept, g)
     assert np.array_equal(y, 10 * middle.reshape(4, 4) @ x)
     assert np.array_equal(gx, 10 * middle.reshape(4, 4).T @ g)
     assert np.array_equal(found["middle"].reshape(4, 4), 10 * np.outer(g, x))
@@ -190,7 +191,7 @@ def test_both_ways_to_an_environment(left: int, size: int, right: int) -> None:
     rng = np.random.default_rng(0)
     g, x = rng.standard_normal((2, left * size * right))
     expected = np.einsum("lar,lcr->ac", g.reshape(left, size, right), x.reshape(left, size, right))
-    near(window.environment(g, x), expected, 1.0, 1e-13)
+    near(there(window.environment)(g, x), expected, 1.0, 1e-13)
 
 
 def test_single_precision_sums_keep_their_digits() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import peers
 import pytest
 import torch_models
+from elsewhere import place, there
 
 import adntn_ref as ar
 from adntn_ref import ad
@@ -62,17 +63,17 @@ def test_values_and_gradients_are_torchs(name: str, options: dict[str, Any], mor
     module = theirs(torch, name.removesuffix("_bn"), {**options, **more}, params)
     x = np.random.default_rng(1).standard_normal((4, *model.in_shape))
     labels = np.array([3, 1, 9, 0])
-    close(model(params, x), module.eval()(torch.tensor(x)), "evaluation")
+    close(there(model)(params, x), module.eval()(torch.tensor(x)), "evaluation")
     for part in module.train().modules():
         if isinstance(part, torch.nn.Dropout):
             part.p = 0.0
     trained = {k: v for k, v in params.items() if k in model.param_shapes}
 
     def loss(given: dict[str, Any]) -> Any:
-        y, updates = model.in_training({**params, **given}, x, np.random.default_rng(0))
-        return ad.cross_entropy(y, labels), updates
+        y, updates = model.in_training({**place(params), **given}, place(x), np.random.default_rng(0))
+        return ad.cross_entropy(y, place(labels)), updates
 
-    (value, updates), gradients = ad.value_and_grad(loss, has_aux=True)(trained)
+    (value, updates), gradients = there(ad.value_and_grad(loss, has_aux=True))(trained)
     wanted = torch.nn.functional.cross_entropy(module(torch.tensor(x)), torch.tensor(labels))
     wanted.backward()
     close(value, wanted, "loss")
@@ -91,7 +92,7 @@ def test_original_sizes(name: str, options: dict[str, Any]) -> None:
     params = draw(model)
     x = np.random.default_rng(1).standard_normal((2, 3, 224, 224))
     module = theirs(torch, name, {"size": 224, "channels": 3, **options}, params)
-    close(model(params, x), module.eval()(torch.tensor(x)), "evaluation")
+    close(there(model)(params, x), module.eval()(torch.tensor(x)), "evaluation")
 
 
 @pytest.mark.parametrize(
