@@ -54,12 +54,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what cannot run on the chosen backend: tests without the fixture, in modules that call nothing there."""
     if elsewhere.chosen != "numpy":
         for item in items:
-            if not _takes_backend(item) and not hasattr(getattr(item, "module", None), "there"):
+            if not _takes_backend(item) and not _calls_there(item):
                 item.add_marker(pytest.mark.skip(reason=NUMPY_ONLY))
 
 
 def _takes_backend(item: pytest.Item) -> bool:
     return "backend" in getattr(item, "fixturenames", ())
+
+
+def _calls_there(item: pytest.Item) -> bool:
+    return getattr(getattr(item, "module", None), "there", None) is elsewhere.there
 
 
 @pytest.hookimpl(wrapper=True)

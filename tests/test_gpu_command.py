@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tracemalloc
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -105,6 +106,25 @@ def test_failures_are_shown(probe: Any, capsys: pytest.CaptureFixture[str], monk
     monkeypatch.setattr(__main__, "run_checks", lambda probe, quick: iter([Finding("values", False, "off", ["cell"])]))
     assert main(["--no-benchmark"], probe) == 1
     assert "FAIL values: off\n     cell" in capsys.readouterr().out
+
+
+def test_the_whole_suite_is_run_where_it_is_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    told, commands = [], []
+    cupy: Any = SimpleNamespace(backend=SimpleNamespace(name="cupy"))
+    output = ["..s.F", "7 tests ran on cupy; 3 are NumPy's alone", "FAILED tests/test_x.py::test_y - off", "1 failed"]
+
+    def run(command: list[str], **options: Any) -> Any:
+        commands.append(command)
+        return SimpleNamespace(returncode=1, stdout="\n".join(output))
+
+    monkeypatch.setattr(__main__.subprocess, "run", run)
+    here = Path(__file__).parent
+    (finding,) = __main__._suite(here, cupy, told.append)
+    assert commands == [[sys.executable, "-m", "pytest", "--backend", "cupy", str(here)]]
+    assert finding == Finding("test-suite", False, output[1], [output[2]])
+    assert __main__._suite(here / "shim", cupy, told.append) == []
+    assert told[0].startswith("FAIL test-suite: 7 tests")
+    assert "not run" in told[1]
 
 
 # Each check finds what it is for

@@ -16,8 +16,8 @@ from .probe import CupyProbe, Probe
 from .rivals import RIVALS
 
 NOTHING = "no GPU: nothing was checked and nothing was measured"
-SUITE = ("test_on_backend.py", "test_on_backend_training.py", "test_moving.py")
-"""The tests of the suite that run on any backend."""
+SUITE = "elsewhere.py"
+"""In the folder of tests: with it ``pytest --backend`` runs all that can run on another backend and counts the rest."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -74,15 +74,16 @@ def _line(finding: Finding) -> str:
 
 
 def _suite(folder: Path, probe: Probe, say: Any) -> list[Finding]:
-    """Run the tests that take a backend, where the test-suite is at hand."""
-    files = [folder / name for name in SUITE]
-    if probe.backend.name != "cupy" or not all(file.is_file() for file in files):
+    """Run the whole test-suite on the backend, where it is at hand."""
+    if probe.backend.name != "cupy" or not (folder / SUITE).is_file():
         say(f"     test-suite: not run, {folder}/ holds no tests that take this backend")
         return []
-    command = [sys.executable, "-m", "pytest", "-q", "--backend", probe.backend.name, *map(str, files)]
+    command = [sys.executable, "-m", "pytest", "--backend", probe.backend.name, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     lines = done.stdout.strip().splitlines() or ["no output"]
-    finding = Finding("test-suite", done.returncode == 0, lines[-1], [x for x in lines if x.startswith("FAILED")])
+    counts = [line for line in lines if f" tests ran on {probe.backend.name}" in line]
+    wrong = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
+    finding = Finding("test-suite", done.returncode == 0, (counts or lines)[-1], wrong)
     say(_line(finding))
     return [finding]
 
