@@ -205,14 +205,14 @@ def check_third(case: Case) -> None:
     xs = case.draw()
     v, us = cotangent(case, xs)
     everything = tuple(range(len(xs)))
-    form = gradient_form(case, v, us)
 
-    def second(*ys: Any) -> Any:
-        return ad.transforms.inner(list(us), list(ad.grad(form, argnums=everything)(*ys)))
+    def second(v: Any, us: Any) -> Callable[..., Any]:
+        form = gradient_form(case, v, us)
+        return lambda *ys: ad.transforms.inner(list(us), list(ad.grad(form, argnums=everything)(*ys)))
 
-    third = ad.grad(second, argnums=everything)(*xs)
+    third = taped(case, ad.grad(second(*constant(case, (v, us))), argnums=everything))(*xs)
     for i, x in enumerate(xs):
-        alone = held(second, xs, i)
+        alone = held(second(v, us), xs, i)
         expected, _ = central_gradient(lambda y, f=alone: float(f(y)), x)
         agree(third[i], expected, CENTRAL_RTOL, f"{case}: third derivative by input {i}")
 
@@ -225,16 +225,17 @@ def check_complex(case: Case) -> None:
     c = rng.normal(size=shape) + 1j * rng.normal(size=shape)
     us = [rng.normal(size=x.shape) + 1j * rng.normal(size=x.shape) for x in xs]
 
-    def loss(*zs: Any) -> Any:
-        return ad.real(ad.sum(np.conj(c) * case.call(*zs)))
-
     everything = tuple(range(len(xs)))
 
-    def slope(*zs: Any) -> Any:
-        return ad.transforms.inner(list(us), list(ad.grad(loss, argnums=everything)(*zs)))
+    def loss(c: Any, us: Any) -> Callable[..., Any]:
+        return lambda *zs: ad.real(ad.sum(ad.conj(c) * case.call(*zs)))
 
-    for order, f in enumerate((loss, slope), 1):
-        got = ad.grad(f, argnums=everything)(*xs)
+    def slope(c: Any, us: Any) -> Callable[..., Any]:
+        return lambda *zs: ad.transforms.inner(list(us), list(ad.grad(loss(c, us), argnums=everything)(*zs)))
+
+    for order, of in enumerate((loss, slope), 1):
+        got = taped(case, ad.grad(of(*constant(case, (c, us))), argnums=everything))(*xs)
+        f = of(c, us)
         for i, x in enumerate(xs):
             assert got[i].dtype == x.dtype
             alone = held(f, xs, i)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import peers
 import pytest
+from elsewhere import place, there
 
 from adntn_ref import ad
 
@@ -31,7 +32,7 @@ def close(got: Any, expected: Any) -> None:
 def compare(ours: Function, theirs: Function, inputs: list[np.ndarray]) -> None:
     """Compare values, pulled cotangents, and the gradient of a linear function of these."""
     tensors = [torch.tensor(x, requires_grad=True) for x in inputs]
-    value, pullback = ad.vjp(ours, *inputs)
+    value, pullback = there(ad.vjp)(ours, *inputs)
     expected = theirs(*tensors)
     close(value, expected)
     g = drawn(np.shape(value), "complex" if np.iscomplexobj(value) else "normal", 99)
@@ -42,13 +43,14 @@ def compare(ours: Function, theirs: Function, inputs: list[np.ndarray]) -> None:
     us = [drawn(x.shape, "complex" if np.iscomplexobj(x) else "normal", 100 + k) for k, x in enumerate(inputs)]
 
     def form(*xs: Any) -> Any:
-        return ad.transforms.inner(us, list(ad.vjp(ours, *xs)[1](g)))
+        return ad.transforms.inner(place(us), list(ad.vjp(ours, *xs)[1](place(g))))
 
     total = sum((torch.tensor(u).conj() * gx).real.sum() for u, gx in zip(us, first, strict=True))
     if not total.requires_grad:
         return
     second = torch.autograd.grad(total, tensors, allow_unused=True)
-    for got, wanted, x in zip(ad.grad(form, tuple(range(len(inputs))))(*inputs), second, tensors, strict=True):
+    found = there(ad.grad(form, tuple(range(len(inputs)))))(*inputs)
+    for got, wanted, x in zip(found, second, tensors, strict=True):
         close(got, torch.zeros_like(x) if wanted is None else wanted)
 
 
@@ -137,7 +139,7 @@ OTHERS: list[tuple[str, Function, Function, tuple[tuple[int, ...], ...]]] = [
     ("log_softmax", lambda x: ad.log_softmax(x), lambda x: torch.log_softmax(x, -1), ((3, 4),)),
     (
         "cross_entropy",
-        lambda x: ad.cross_entropy(x, np.array([1, 3, 0])),
+        lambda x: ad.cross_entropy(x, place(np.array([1, 3, 0]))),
         lambda x: torch.nn.functional.cross_entropy(x, torch.tensor([1, 3, 0])),
         ((3, 4),),
     ),
@@ -145,14 +147,14 @@ OTHERS: list[tuple[str, Function, Function, tuple[tuple[int, ...], ...]]] = [
     ("minimum", ad.minimum, torch.minimum, ((3, 4), (4,))),
     (
         "where",
-        lambda a, b: ad.where(np.eye(3) > 0, a, b),
+        lambda a, b: ad.where(place(np.eye(3) > 0), a, b),
         lambda a, b: torch.where(torch.eye(3) > 0, a, b),
         ((3, 3), (3,)),
     ),
     ("concatenate", lambda a, b: ad.concatenate([a, b], 1), lambda a, b: torch.cat([a, b], 1), ((2, 3), (2, 1))),
     ("stack", lambda a, b: ad.stack([a, b], -1), lambda a, b: torch.stack([a, b], -1), ((2, 3), (2, 3))),
     ("tensordot", lambda a, b: ad.tensordot(a, b, 2), lambda a, b: torch.tensordot(a, b, 2), ((2, 3, 4), (3, 4, 2))),
-    ("getitem", lambda x: x[[0, 0, 2], 1:], lambda x: x[[0, 0, 2], 1:], ((3, 4),)),
+    ("getitem", lambda x: x[place(np.array([0, 0, 2])), 1:], lambda x: x[[0, 0, 2], 1:], ((3, 4),)),
     (
         "ties of max",
         lambda x: ad.max(ad.concatenate([x, x], 1), axis=1),
@@ -178,14 +180,14 @@ def test_a_complex_loss_descends_the_same_way() -> None:
     w, x = drawn((3, 3), "complex", 1), drawn((3,), "complex", 2)
 
     def ours(w: Any) -> Any:
-        y = ad.tanh(w @ x) * ad.conj(w[0])
+        y = ad.tanh(w @ place(x)) * ad.conj(w[0])
         return ad.sum(ad.abs(y) ** 2) + ad.real(ad.sum(w * w))
 
     tensor = torch.tensor(w, requires_grad=True)
     y = torch.tanh(tensor @ torch.tensor(x)) * tensor[0].conj()
     loss = (y.abs() ** 2).sum() + (tensor * tensor).sum().real
     loss.backward()
-    value, gradient = ad.value_and_grad(ours)(w)
+    value, gradient = there(ad.value_and_grad(ours))(w)
     close(value, loss)
     close(gradient, tensor.grad)
-    assert ours(w - 1e-4 * gradient) < value
+    assert there(ours)(w - 1e-4 * gradient) < value
