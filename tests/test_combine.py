@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from combine_cases import EACH, LOW, NETS, SHAPE, W0, WALL, cotangent
-from elsewhere import place, there
+from elsewhere import alike, place, there
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,7 +34,7 @@ def check(net: ar.Network, params: Any, dtype: str, rtol: float) -> None:
     for made, again, wanted in zip(*map(parts_of, (weight, there(net.generate)(params), expected)), strict=True):
         assert made.shape == wanted.shape
         assert made.dtype == dtype
-        assert np.array_equal(made, again)
+        assert alike(made, again)
         assert np.allclose(made, wanted, rtol=rtol, atol=10 * rtol)
     if isinstance(net, ar.Stack):
         assert list(weight) == list(expected) == [name for name, _ in net.shapes]

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from elsewhere import there
+from elsewhere import alike, there
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tree_cases import Case, cases, check_case, close, normal, program, size_of_sums, unit_mixing
@@ -114,11 +114,9 @@ def test_with_unit_mixing_all_are_one(case: Case) -> None:
     whole = there(mera.generate)(params)
     plain = there(ttn.generate)({name: params[name] for name in ttn.core_shapes})
     close(whole, plain, 1e-15)
-    assert np.array_equal(whole, plain)
+    assert alike(whole, plain)
     shapes = attn.core_shapes
-    assert np.array_equal(
-        there(attn.generate)({**unit_mixing(shapes), **{k: params[k] for k in ttn.core_shapes}}), plain
-    )
+    assert alike(there(attn.generate)({**unit_mixing(shapes), **{k: params[k] for k in ttn.core_shapes}}), plain)
 
 
 @MANY
@@ -130,9 +128,7 @@ def test_a_mera_that_mixes_at_the_last_depth_alone_is_an_attn(case: Case) -> Non
     params = {name: params[name] for name in mera.core_shapes}
     above = {name: core for name, core in unit_mixing(mera.core_shapes).items() if name not in attn.core_shapes}
     params.update(above)
-    assert np.array_equal(
-        there(mera.generate)(params), there(attn.generate)({name: params[name] for name in attn.core_shapes})
-    )
+    assert alike(there(mera.generate)(params), there(attn.generate)({name: params[name] for name in attn.core_shapes}))
 
 
 # ---- Written out
