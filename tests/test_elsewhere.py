@@ -1,5 +1,6 @@
 """``pytest --backend NAME``: what runs there, what is skipped and counted, and what a call elsewhere moves."""
 
+import os
 import re
 import subprocess
 import sys
@@ -19,7 +20,8 @@ HERE = Path(__file__).parent
 
 def pytest_with(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=HERE.parent)
+    env = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}  # coverage, side by side
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=HERE.parent, env=env)
 
 
 def test_tests_that_cannot_run_there_are_counted_and_none_is_lost() -> None:

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
@@ -146,6 +146,35 @@ def test_a_killed_process_is_made_up_for(sweep: Sweep, reference: dict[str, Any]
     def make() -> Executor:
         made.append(Killing(5 if not made else 10**9))
         return made[-1]  # type: ignore[no-any-return]
+
+    run_sweep(sweep, tmp_path / "p", make, in_flight=3)
+    assert len(made) == 2
+    assert lines(tmp_path / "p") == reference
+
+
+class Falling(Executor):
+    """Goes down as the second task is handed out, and takes the first with it."""
+
+    def __init__(self) -> None:
+        self.first: Future[Any] | None = None
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        if self.first is None:
+            self.first = Future()
+            return self.first
+        if not self.first.done():
+            self.first.set_exception(BrokenExecutor("gone"))
+        raise BrokenExecutor("gone")
+
+
+def test_tasks_that_fall_with_an_executor_do_not_fell_the_next(
+    sweep: Sweep, reference: dict[str, Any], tmp_path: Path
+) -> None:
+    made: list[Executor] = []
+
+    def make() -> Executor:
+        made.append(ThreadPoolExecutor(1) if made else Falling())
+        return made[-1]
 
     run_sweep(sweep, tmp_path / "p", make, in_flight=3)
     assert len(made) == 2

@@ -117,6 +117,7 @@ class _Runner:
             except (BrokenExecutor, RuntimeError) as error:
                 if self.tries[task.key] >= TRIES:
                     raise SweepError(f"{task.label}: cannot be handed out ({type(error).__name__}: {error})") from error
+                self._lose(waiting)
                 self._replace(error)
                 return
             waiting.remove(task)
@@ -145,9 +146,14 @@ class _Runner:
                 continue
             self._record(task, result, params)
         if broken is not None:
-            for future in list(self.running):  # the pool is gone, and these with it
-                waiting.insert(0, self.running.pop(future))
+            self._lose(waiting)
             self._replace(broken)
+
+    def _lose(self, waiting: list[Task]) -> None:
+        """Let the tasks that went down with an executor wait again; what they raise is no fault of the next one's."""
+        for future in list(self.running):
+            if not future.done() or future.cancelled() or future.exception() is not None:
+                waiting.insert(0, self.running.pop(future))
 
     def _record(self, task: Task, result: dict[str, Any], params: bytes | None) -> None:
         self.done += 1
