@@ -42,6 +42,7 @@ class StrictArray:
 
     __float__ = __int__ = __bool__ = __complex__ = __index__ = item = tolist = tobytes = _read
 
+    device: Any = []  # CuPy's cannot be hashed either
     shape = property(lambda self: self._x.shape)
     dtype = property(lambda self: self._x.dtype)
     ndim = property(lambda self: self._x.ndim)
@@ -133,6 +134,8 @@ def function(name: str, call: Any) -> Any:
     def strictly(*args: Any, **kwargs: Any) -> Any:
         if name in WAITING:
             raise Forbidden(f"{name} would wait for the device")
+        if name in ("array", "asarray") and any(isinstance(x, (list, tuple)) for x in args):
+            raise Forbidden(f"{name} of a list is a copy from the host, and may wait for the device")
         COUNTS["argsort"] += name == "argsort"  # CuPy's may wait
         before = _same_precision(name, [*args, *kwargs.values()])
         result = call(*map(_inside, args), **{key: _inside(value) for key, value in kwargs.items()})

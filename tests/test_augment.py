@@ -1,4 +1,4 @@
-"""Augmentation against loops that copy its definition, and padding to a larger size."""
+"""Augmentation against loops that copy its definition, and images of another size."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from small import split
 
 from adntn_ref.errors import DataError
-from adntn_ref.nn.data import Augmentation, Part, Split, padded_to
+from adntn_ref.nn.data import Augmentation, Part, Split, padded_to, resized_to
 
 
 @given(st.integers(0, 3), st.booleans(), st.integers(1, 3), st.integers(0, 5))
@@ -80,3 +80,29 @@ def test_black_of_colours() -> None:
     np.testing.assert_allclose(made.black.ravel(), [-0.1, -0.1, -0.6])
     np.testing.assert_allclose(padded_to(made, 4).train.images[0, :, 0, 0], [-0.1, -0.1, -0.6])
     assert small_part().images.shape[1] == 1
+
+
+@pytest.mark.parametrize("size", [8, 28, 32, 45])
+def test_resized_to(size: int) -> None:
+    torch = pytest.importorskip("torch")
+    data = split(side=28, counts=(6, 3, 3))
+    larger = resized_to(data, size)
+    expected = torch.nn.functional.interpolate(
+        torch.from_numpy(data.train.images), (size, size), mode="bilinear", align_corners=False
+    )
+    assert larger.train.images.dtype == data.train.images.dtype
+    np.testing.assert_allclose(larger.train.images, expected.numpy(), rtol=1e-5, atol=1e-5)
+    assert larger.open_test().images.shape[2:] == (size, size)
+
+
+def test_resizing_keeps_lines_and_borders() -> None:
+    slope = np.broadcast_to(np.arange(4.0)[:, None], (4, 4))
+    part = Part(slope[None, None].copy(), np.zeros(1, dtype=np.int64))
+    got = resized_to(Split(part, part, part, name="slope", classes=10, seed=0, mean=0.0, std=1.0), 8).train.images[0, 0]
+    np.testing.assert_allclose(got, np.broadcast_to(np.clip(np.arange(8) / 2 - 0.25, 0, 3)[:, None], (8, 8)))
+
+
+@pytest.mark.parametrize("size", [0, -3, 2.5, True])
+def test_the_size_is_checked(size: object) -> None:
+    with pytest.raises(DataError, match="size of resized images"):
+        resized_to(split(side=28, counts=(6, 3, 3)), size)  # type: ignore[arg-type]

@@ -18,6 +18,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from adntn_ref.errors import ArrayError, DTypeError
 
 Array = Any
@@ -26,6 +28,9 @@ Shape = tuple[int, ...]
 
 CHUNK_ELEMENTS = 2**21
 """About how many scratch numbers a chunk of the batch may need: 8 MiB in float32, which a shared cache still holds."""
+
+DEVICE_CHUNK_ELEMENTS = 2**27
+"""The same on a device, where each operation costs a launch, which small chunks do not repay."""
 
 
 def output_size(size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1) -> int:
@@ -86,9 +91,9 @@ def conv2d(
         return _pointwise(xp, w.reshape(groups, out // groups, -1), x)
     matrix = w.reshape(groups, out // groups, *w.shape[1:]).swapaxes(2, 3).reshape(groups, 1, out // groups, -1)
     y = xp.empty((n, out, rows, columns), dtype=xp.result_type(x, w))
-    for part in _chunks(x.shape, w.shape, columns, padding):
+    for part in _chunks(xp, x.shape, w.shape, columns, padding):
         window = _windows(xp, x[part], w.shape, stride, padding, dilation, groups)
-        y[part] = _batch_first(xp.matmul(matrix, window).reshape(groups, rows, out // groups, columns, -1))
+        y[part] = _batch_first(_by_row(xp, matrix, window).reshape(groups, rows, out // groups, columns, -1))
     return y
 
 
@@ -117,11 +122,11 @@ def conv2d_input_adjoint(
     matrix = matrix.reshape(kh, groups, 1, channels * kw, out // groups)
     dtype = xp.result_type(g, w)
     dx = xp.empty(x_shape, dtype=dtype)
-    for part in _chunks(x_shape, w.shape, columns, padding):
+    for part in _chunks(xp, x_shape, w.shape, columns, padding):
         cotangent = _batch_last(xp, g[part], groups).reshape(groups, rows, out // groups, -1)
         lowered = xp.zeros((groups, height + 2 * top, channels * kw, cotangent.shape[-1]), dtype=dtype)
         for i in range(kh):
-            lowered[:, _steps(i * dilation[0], rows, stride[0])] += xp.matmul(matrix[i], cotangent)
+            lowered[:, _steps(i * dilation[0], rows, stride[0])] += _by_row(xp, matrix[i], cotangent)
         lowered = lowered[:, top : top + height].reshape(groups, height, channels, kw, columns, -1)
         image = xp.zeros((groups, height, channels, width + 2 * left, lowered.shape[-1]), dtype=dtype)
         for j in range(kw):
@@ -150,15 +155,30 @@ def conv2d_weight_adjoint(
     if _is_pointwise(w_shape, stride, padding):
         return _pointwise_weight_adjoint(xp, x, g, groups).reshape(w_shape)
     total = xp.zeros((groups, out // groups, kh * channels * kw), dtype=xp.result_type(x, g))
-    for part in _chunks(x.shape, w_shape, columns, padding):
+    for part in _chunks(xp, x.shape, w_shape, columns, padding):
         window = _windows(xp, x[part], w_shape, stride, padding, dilation, groups)
         cotangent = _batch_last(xp, g[part], groups).reshape(groups, rows, out // groups, -1)
         # Few pixels: unrolling all rows is less work than adding up a dw for each. Many: never one dw for every row.
-        together = rows if window.shape[-1] < out // groups else 1
+        together = rows if window.shape[-1] < out // groups or not _on_host(xp) else 1
         for h in range(0, rows, together):
             a, b = (some[:, h : h + together].swapaxes(1, 2) for some in (cotangent, window))
-            total += xp.matmul(a.reshape(*total.shape[:2], -1), b.reshape(groups, total.shape[2], -1).swapaxes(-1, -2))
+            a, b = a.reshape(*total.shape[:2], -1), b.reshape(groups, total.shape[2], -1)
+            for k in range(groups):
+                total[k] += a[k] @ b[k].T
     return xp.ascontiguousarray(total.reshape(groups, -1, kh, channels, kw).swapaxes(2, 3)).reshape(w_shape)
+
+
+def _by_row(xp: Any, matrix: Array, rows: Array) -> Array:
+    """Multiply each row's matrix ``rows (groups, H, K, L)`` by ``matrix (groups, 1, O, K)``: ``(groups, H, O, L)``.
+
+    NumPy takes strided rows as they lie. A device's batched product would copy them anyway: there they are copied such
+    that it is one large product a group.
+    """
+    if _on_host(xp):
+        return xp.matmul(matrix, rows)
+    groups, height, inner, length = rows.shape
+    lying = rows.swapaxes(1, 2).reshape(groups, inner, height * length)
+    return xp.matmul(matrix[:, 0], lying).reshape(groups, -1, height, length).swapaxes(1, 2)
 
 
 def _is_pointwise(w_shape: Shape, stride: Pair, padding: Pair) -> bool:
@@ -178,7 +198,7 @@ def _pointwise_weight_adjoint(xp: Any, x: Array, g: Array, groups: int) -> Array
     pixels = x.reshape(n, groups, channels // groups, height * width)
     cotangent = g.reshape(n, groups, g.shape[1] // groups, height * width)
     total = xp.zeros((groups, cotangent.shape[2], pixels.shape[2]), dtype=xp.result_type(x, g))
-    for part in _slices(n, total.size):
+    for part in _slices(xp, n, total.size):
         total += xp.matmul(cotangent[part], pixels[part].swapaxes(-1, -2)).sum(axis=0)
     return total
 
@@ -216,16 +236,20 @@ def _batch_first(a: Array) -> Array:
     return a.transpose(4, 0, 2, 1, 3).reshape(n, groups * channels, height, width)
 
 
-def _chunks(x_shape: Shape, w_shape: Shape, columns: int, padding: Pair) -> Iterator[slice]:
-    """Split the batch so that each lowered part holds about :data:`CHUNK_ELEMENTS` numbers."""
+def _chunks(xp: Any, x_shape: Shape, w_shape: Shape, columns: int, padding: Pair) -> Iterator[slice]:
+    """Split the batch so that each lowered part holds about as many numbers as a chunk should."""
     n, channels, height, _ = x_shape
-    return _slices(n, channels * w_shape[3] * (height + 2 * padding[0]) * columns)
+    return _slices(xp, n, channels * w_shape[3] * (height + 2 * padding[0]) * columns)
 
 
-def _slices(count: int, size: int) -> Iterator[slice]:
+def _slices(xp: Any, count: int, size: int) -> Iterator[slice]:
     """Split ``count`` things that need ``size`` numbers each."""
-    step = max(1, CHUNK_ELEMENTS // size)
+    step = max(1, (CHUNK_ELEMENTS if _on_host(xp) else DEVICE_CHUNK_ELEMENTS) // size)
     return (slice(start, start + step) for start in range(0, count, step))
+
+
+def _on_host(xp: Any) -> bool:
+    return xp is np
 
 
 def _output_shape(
@@ -275,7 +299,8 @@ def max_pool2d(xp: Any, x: Array, kernel: Pair, stride: Pair, padding: Pair = (0
         # t only grows, so the maximum overwrites the codes where the value beats all before it; `where` is much slower.
         xp.maximum(code, (value > y) * code_type(t), out=code)
         xp.maximum(y, value, out=y)
-    shift = xp.asarray([i * width + j for i, j in offsets])
+    # By arange: a list would be copied to a device, and that may wait for it.
+    shift = (xp.arange(kernel[0])[:, None] * width + xp.arange(kernel[1])).reshape(-1)
     row, column = xp.arange(rows)[:, None] * stride[0] - top, xp.arange(columns) * stride[1] - left
     winner = shift.take(code) + (row * width + column)
     if top or left:

@@ -90,7 +90,7 @@ def run_run(options: argparse.Namespace, output: Output) -> int:
     for package in ("rich", "safetensors", "threadpoolctl"):
         need(package, "demo")  # asked for now rather than after the training
     config = changed(find_config(options.config), options)
-    result = run_experiment(config, options.out, progress=output.talks, tell=output.line)
+    result = run_experiment(config, options.out, progress=output.talks, tell=output.line, backend=options.backend)
     _show_result(result, read_json(Path(options.out) / TIMING), output)
     output.line(f"record: {options.out}; a page with pictures: adntn-ref report {options.out} -o report.html")
     output.result({**result, "timing": read_json(Path(options.out) / TIMING), "out": str(options.out)})

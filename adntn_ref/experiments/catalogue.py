@@ -35,8 +35,12 @@ DATA = {
 """Data set -> what it is; :func:`adntn_ref.nn.data.load` reads it."""
 
 
-def make_model(name: str, data: str, options: Mapping[str, Any] | None = None) -> Sequential:
+def make_model(
+    name: str, data: str, options: Mapping[str, Any] | None = None, side: int | None = None
+) -> Sequential:
     """Return a model for the images of a data set; ``options`` are those of the model's function.
+
+    ``side`` is the size that the images are interpolated to, if they are.
 
     Raises
     ------
@@ -44,15 +48,17 @@ def make_model(name: str, data: str, options: Mapping[str, Any] | None = None) -
         If the model cannot take such images, or has no such options.
     """
     channels, height, width = DATA[data].in_shape
+    if side is not None:
+        height = width = side
     sizes: dict[str, Any] = {"size": height, "channels": channels}
     if name == "fc2":
-        sizes = {"inputs": prod(DATA[data].in_shape)}
+        sizes = {"inputs": channels * height * width}
     try:
         made = model(name, **{"classes": DATA[data].classes, **sizes, **(options or {})})
     except SpecError as error:
         raise ConfigError(f"the model {name} cannot be made for {data}: {error}") from error
     if made.in_shape != (channels, height, width):
-        raise ConfigError(f"the model {name} takes images of shape {made.in_shape}, {data} has {DATA[data].in_shape}")
+        raise ConfigError(f"the model {name} takes images of shape {made.in_shape}, {data} has {(channels, height, width)}")
     return made
 
 

@@ -66,13 +66,17 @@ class Model:
 
 @dataclass(frozen=True)
 class Data:
-    """The data set, by its name; ``train``, ``validation`` and ``test`` take the first so many images of each part."""
+    """The data set, by its name; ``train``, ``validation`` and ``test`` take the first so many images of each part.
+
+    ``size`` interpolates them to so many pixels a side.
+    """
 
     name: str
     folder: str | None = None
     train: int | None = None
     validation: int | None = None
     test: int | None = None
+    size: int | None = None
 
 
 @dataclass(frozen=True)
@@ -135,7 +139,7 @@ CHECKS: dict[str, dict[str, Check]] = {
     "data": {
         "name": one_of("data set", DATA),
         "folder": optional(text),
-        **dict.fromkeys(("train", "validation", "test"), _PART),
+        **dict.fromkeys(("train", "validation", "test", "size"), _PART),
     },
     "compress": {"layers": names},
     "dense": {"epochs": count(1), "batch_size": count(1), "rate": number},

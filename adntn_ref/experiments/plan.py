@@ -74,7 +74,7 @@ def make_plan(config: Config, data_too: bool = True) -> Plan:
     ConfigError, SpecError
         For weights that the model does not have, networks that cannot make them, a data folder that is missing.
     """
-    model = make_model(config.model.name, config.data.name, config.model.options)
+    model = make_model(config.model.name, config.data.name, config.model.options, config.data.size)
     if data_too:
         check_folder(config.data.name, config.data.folder)
     layers: list[str] = []

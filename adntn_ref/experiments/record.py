@@ -4,7 +4,7 @@
 
     DIR/config.json               the configuration, whole
     DIR/environment.json          versions and machine of the first start
-    DIR/starts.jsonl              a line for every start: time, process, versions
+    DIR/starts.jsonl              a line for every start: time, process, versions, backend
     DIR/seed0/STEP.json           a finished step: settings, histories, errors, accuracies
     DIR/seed0/STEP.safetensors    the model it made
     DIR/seed0/STEP.timing.json    seconds and memory
@@ -99,7 +99,7 @@ class Record:
 
 
 @contextmanager
-def open_record(folder: str | Path, config: Config) -> Iterator[Record]:
+def open_record(folder: str | Path, config: Config, backend: str = "numpy") -> Iterator[Record]:
     """Begin or go on with a record, alone: the folder is locked meanwhile.
 
     Raises
@@ -118,7 +118,7 @@ def open_record(folder: str | Path, config: Config) -> Iterator[Record]:
             write_json(where / CONFIG, {"format": FORMAT, "identity": config.identity, "config": config.to_dict()})
         if not (where / ENVIRONMENT).is_file():
             write_json(where / ENVIRONMENT, environment())
-        append_line(where / STARTS, {"time": time.time(), "pid": os.getpid(), "versions": versions()})
+        append_line(where / STARTS, {"time": time.time(), "pid": os.getpid(), "versions": versions(), "backend": backend})
         yield Record(where, config)
 
 

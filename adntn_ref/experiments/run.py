@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from adntn_ref.ad.moving import choose_backend
 from adntn_ref.compression.checkpoints import fingerprint
 from adntn_ref.errors import RecordError
 from adntn_ref.experiments.config import Config
@@ -32,7 +33,12 @@ Make = Callable[[Path, str], Made]
 
 
 def run_experiment(
-    config: Config, folder: str | Path, *, progress: bool = False, tell: Tell | None = None
+    config: Config,
+    folder: str | Path,
+    *,
+    progress: bool = False,
+    tell: Tell | None = None,
+    backend: str | None = None,
 ) -> dict[str, Any]:
     """Run an experiment, or go on with one that was interrupted, and return its result.
 
@@ -44,6 +50,8 @@ def run_experiment(
     folder : where the record is; made if need be
     progress : whether to show a bar for every training
     tell : called with a line of text for every step, with the time left
+    backend : where to work, by :func:`~adntn_ref.ad.moving.choose_backend`; the record is written from the host, and
+        does not tell backends apart but in ``starts.jsonl``
 
     Raises
     ------
@@ -52,16 +60,16 @@ def run_experiment(
     RecordError, OutputError
         If the folder holds something else, or another process works there.
     """
-    plan = make_plan(config)
-    with open_record(folder, config) as record, need("threadpoolctl", "demo").threadpool_limits(1, user_api="blas"):
-        return _Run(plan, record, progress, tell or (lambda line: None)).all()
+    plan, where = make_plan(config), choose_backend(backend).name
+    with open_record(folder, config, where) as record, need("threadpoolctl", "demo").threadpool_limits(1, user_api="blas"):
+        return _Run(plan, record, progress, tell or (lambda line: None), where).all()
 
 
 class _Run:
     """One start of an experiment."""
 
-    def __init__(self, plan: Plan, record: Record, progress: bool, tell: Tell) -> None:
-        self.plan, self.record, self.progress, self.tell = plan, record, progress, tell
+    def __init__(self, plan: Plan, record: Record, progress: bool, tell: Tell, where: str) -> None:
+        self.plan, self.record, self.progress, self.tell, self.where = plan, record, progress, tell, where
         self.rates = plan.config.stage2.cores_rates
         self.planned = self._planned()
         self.clock = _Clock()
@@ -110,12 +118,16 @@ class _Run:
             return load_model(self.plan.model, self.record.path(f"seed{seed}/dense", MODEL))
 
         def control_row(row: str) -> Make:
-            return lambda folder, title: control(self.plan, row, split(), dense(), seed, folder, title)
+            return lambda folder, title: control(self.plan, row, split(), dense(), seed, folder, title, self.where)
 
         def network_row(row: str, rate: float) -> Make:
-            return lambda folder, title: compressed_row(self.plan, row, split(), dense(), seed, rate, folder, title)
+            return lambda folder, title: compressed_row(
+                self.plan, row, split(), dense(), seed, rate, folder, title, self.where
+            )
 
-        baseline: Make = lambda folder, title: dense_baseline(self.plan, split(), seed, folder, title)  # noqa: E731
+        def baseline(folder: Path, title: str) -> Made:
+            return dense_baseline(self.plan, split(), seed, folder, title, self.where)
+
         self._step(f"seed{seed}/dense", baseline, seed)
         for row in ("dense", "frozen_random"):
             name = step_name(self.plan, seed, row)
@@ -164,14 +176,16 @@ class _Run:
         right: dict[str, int] = {}
         stage1: dict[str, int] = {}
         names = {row: step_name(self.plan, seed, row, rates.get(row)) for row in self.plan.rows}
+
+        def answers(path: Path) -> int:
+            return right_answers(model, load_model(model, path), test, self.where)
+
         for row in self.plan.rows:
-            right[row] = right_answers(model, load_model(model, self.record.path(names[row], MODEL)), test)
+            right[row] = answers(self.record.path(names[row], MODEL))
             path = self.record.path(names[row], STAGE1)
             if path.is_file():
-                stage1[row] = right_answers(model, load_model(model, path), test)
-        right["dense_before_stage2"] = right_answers(
-            model, load_model(model, self.record.path(f"seed{seed}/dense", MODEL)), test
-        )
+                stage1[row] = answers(path)
+        right["dense_before_stage2"] = answers(self.record.path(f"seed{seed}/dense", MODEL))
         write_json(self.record.path(step, ".json"), {"images": len(test), "right": right, "stage1_right": stage1})
 
 

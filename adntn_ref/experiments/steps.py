@@ -6,12 +6,13 @@ Shared by :mod:`~adntn_ref.experiments.run`, which records them in a folder, and
 
 import resource
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from adntn_ref.ad.moving import to_backend
 from adntn_ref.compression.alive import dead_share
 from adntn_ref.compression.compress import Compressed, compress, corrected_bias
 from adntn_ref.compression.files import Entry, load_compressed, save_compressed
@@ -21,7 +22,7 @@ from adntn_ref.compression.train import Rates, TrainResult, train
 from adntn_ref.compression.training import History
 from adntn_ref.experiments.catalogue import first_images, load_data
 from adntn_ref.experiments.plan import Plan
-from adntn_ref.nn.data import Part, Split
+from adntn_ref.nn.data import Part, Split, resized_to
 from adntn_ref.nn.models import Params, Sequential, accuracy, select
 
 RANDOM_SEED = 1_000
@@ -44,7 +45,8 @@ def data_of(plan: Plan, seed: int) -> Split:
     """Return the data of a seed, its parts cut to what the configuration says, the test part sealed."""
     data = plan.config.data
     split = load_data(data.name, data.folder, seed, plan.config.dtype)
-    return first_images(split, data.train, data.validation, data.test)
+    split = first_images(split, data.train, data.validation, data.test)
+    return split if data.size is None else resized_to(split, data.size)
 
 
 def peak_memory() -> int:
@@ -53,12 +55,14 @@ def peak_memory() -> int:
     return size if sys.platform == "darwin" else 1024 * size
 
 
-def dense_baseline(plan: Plan, data: Split, seed: int, checkpoints: Path | None, progress: str = "") -> Made:
+def dense_baseline(
+    plan: Plan, data: Split, seed: int, checkpoints: Path | None, progress: str = "", backend: str = "numpy"
+) -> Made:
     """Train the dense model from its start."""
     dense = plan.config.dense
     result = train(
         plan.model,
-        plan.model.init(seed, plan.config.dtype),
+        plan.model.init(seed, plan.config.dtype, backend=backend),
         data,
         epochs=dense.epochs,
         batch_size=dense.batch_size,
@@ -66,12 +70,20 @@ def dense_baseline(plan: Plan, data: Split, seed: int, checkpoints: Path | None,
         seed=seed,
         checkpoint=checkpoints / "train.npz" if checkpoints else None,
         progress=progress,
+        backend=backend,
     )
     return _made_dense("dense", seed, result)
 
 
 def control(
-    plan: Plan, row: str, data: Split, dense: Params, seed: int, checkpoints: Path | None, progress: str = ""
+    plan: Plan,
+    row: str,
+    data: Split,
+    dense: Params,
+    seed: int,
+    checkpoints: Path | None,
+    progress: str = "",
+    backend: str = "numpy",
 ) -> Made:
     """Train a row without networks through stage 2: ``"dense_stage2"``, or ``"frozen_random"``.
 
@@ -79,7 +91,7 @@ def control(
     """
     params, frozen = dict(dense), set(select(dense, plan.config.stage2.frozen))
     if row == "frozen_random":
-        drawn = plan.model.init(RANDOM_SEED + seed, plan.config.dtype)
+        drawn = plan.model.init(RANDOM_SEED + seed, plan.config.dtype, backend="numpy")
         params.update({name: drawn[name] for name in plan.layers})
         frozen |= set(plan.layers)
     else:
@@ -94,6 +106,7 @@ def control(
         frozen=sorted(frozen),
         checkpoint=checkpoints / "train.npz" if checkpoints else None,
         progress=progress,
+        backend=backend,
         **_stage2(plan, seed, plan.config.stage2.cores_rates[0]),
     )
     return _made_dense(row, seed, result)
@@ -108,11 +121,12 @@ def compressed_row(
     rate: float,
     checkpoints: Path | None,
     progress: str = "",
+    backend: str = "numpy",
 ) -> Made:
     """Compress the dense model in both stages with the networks of a row."""
     stage1, stage2 = plan.config.stage1, plan.config.stage2
     options: Facts = {"optimiser": stage1.optimiser, "restarts": stage1.restarts, "start_share": stage1.start_share}
-    made = compress(
+    compressed = compress(
         plan.model,
         plan.networks[row],
         data,
@@ -126,8 +140,10 @@ def compressed_row(
         frozen=stage2.frozen,
         checkpoints=checkpoints,
         progress=progress,
+        backend=backend,
         **_stage2(plan, seed, rate),
     )
+    made = _on_host(compressed)
     facts: Facts = {
         "row": row,
         "seed": seed,
@@ -149,6 +165,16 @@ def compressed_row(
     return Made(facts, timing, made.params, made)
 
 
+def _on_host(made: Compressed) -> Compressed:
+    """Return a compressed model with its arrays on the host, where records are written."""
+    fits = {
+        name: replace(fit, params=to_backend(fit.params, "numpy"), bias_shift=to_backend(fit.bias_shift, "numpy"))
+        for name, fit in made.fits.items()
+    }
+    trainings = [replace(one, params=to_backend(one.params, "numpy")) for one in made.trainings]
+    return replace(made, params=to_backend(made.params, "numpy"), fits=fits, trainings=trainings)
+
+
 def _stage2(plan: Plan, seed: int, rate: float) -> Facts:
     """Return the options of stage 2 that all rows share."""
     stage2 = plan.config.stage2
@@ -164,7 +190,7 @@ def _stage2(plan: Plan, seed: int, rate: float) -> Facts:
 def _made_dense(row: str, seed: int, result: TrainResult) -> Made:
     facts = {"row": row, "seed": seed, "validation_accuracy": result.validation_accuracy, "stage2": [_curve(result)]}
     timing = {"seconds": result.seconds, "peak_memory_bytes": peak_memory()}
-    return Made(facts, timing, result.params)
+    return Made(facts, timing, to_backend(result.params, "numpy"))
 
 
 def _curve(result: TrainResult) -> Facts:
@@ -232,6 +258,6 @@ def load_model(model: Sequential, path: Path) -> Params:
     return params
 
 
-def right_answers(model: Sequential, params: Params, part: Part) -> int:
+def right_answers(model: Sequential, params: Params, part: Part, backend: str = "numpy") -> int:
     """Return how many images of a part the model tells right."""
-    return int(np.rint(accuracy(model, params, part) * len(part)))
+    return int(np.rint(accuracy(model, to_backend(params, backend), part) * len(part)))

@@ -105,7 +105,7 @@ class Sweep:
         if layers is not None and self.base.stage2.frozen:
             return layers
         model = self.base.model
-        shapes = make_model(model.name, self.base.data.name, model.options).param_shapes
+        shapes = make_model(model.name, self.base.data.name, model.options, self.base.data.size).param_shapes
         return (next(name for name, shape in shapes.items() if len(shape) > 1),)
 
     def _plain(self, kind: str, seed: int, layers: tuple[str, ...]) -> Task:

@@ -138,7 +138,7 @@ class Delta(Combination):
         """Return W0 in the dtype of ``like`` and where it is; on a device it stays, so that no step copies it again."""
         if isinstance(like, Sized):
             return like.library.new(self.base.shape)
-        backend, key = backend_of(like), (backend_of(like).name, dtype_name(like), getattr(like, "device", None))
+        backend, key = backend_of(like), (backend_of(like).name, dtype_name(like), str(getattr(like, "device", "")))
         if not backend.on_host and key in self._copies:
             return self._copies[key]
         copy = backend.asarray(self.base.astype(dtype_name(like), copy=False))

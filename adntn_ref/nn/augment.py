@@ -1,4 +1,4 @@
-"""Changing training images at random: shifted crops and mirror images, from (seed, epoch) alone; and padding to 32x32.
+"""Changing training images at random: shifted crops and mirror images, from (seed, epoch) alone; and other sizes.
 
 What happens to image i in epoch e is drawn for the whole epoch at once, so that it does not depend on the batch that
 the image is in, and a training that is resumed sees the same images.
@@ -104,3 +104,31 @@ def padded_to(split: Split, size: int) -> Split:
         return Part(images, part.labels)
 
     return split.changed(larger)
+
+
+def resized_to(split: Split, size: int) -> Split:
+    """Return the data set with its images interpolated bilinearly to ``size`` x ``size`` pixels.
+
+    Pixel centres lie at half numbers, and what is beyond the border is its last pixel, as in PyTorch's ``interpolate(
+    mode="bilinear", align_corners=False)``. Made for enlarging: nothing is averaged where an image gets smaller. The
+    test part stays sealed; mean and std are those of the images as they were.
+
+    Raises
+    ------
+    DataError
+        If size is no whole number from 1.
+    """
+    whole(size, "size of resized images", least=1)
+
+    def resized(part: Part) -> Part:
+        dtype = part.images.dtype
+        down, across = (_interpolation(old, size).astype(dtype) for old in part.images.shape[2:])
+        return Part(np.ascontiguousarray(down @ part.images @ across.T), part.labels)
+
+    return split.changed(resized)
+
+
+def _interpolation(old: int, new: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """Return the matrix (new, old) that interpolates linearly between the centres of pixels."""
+    place = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)
+    return np.maximum(0.0, 1.0 - np.abs(place[:, None] - np.arange(old)))

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from adntn_ref.errors import DataError
-from adntn_ref.nn.augment import Augmentation, padded_to
+from adntn_ref.nn.augment import Augmentation, padded_to, resized_to
 from adntn_ref.nn.cifar import cifar10, cifar100, read_cifar
 from adntn_ref.nn.idx import idx_folder, read_idx
 from adntn_ref.nn.packaged import digits, mnist5k
@@ -40,6 +40,7 @@ __all__ = [
     "padded_to",
     "read_cifar",
     "read_idx",
+    "resized_to",
 ]
 
 Pathlike: TypeAlias = str | os.PathLike[str]

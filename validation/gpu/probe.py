@@ -85,19 +85,22 @@ class CupyProbe:
     def waits(self, step: Step) -> bool:
         """Keep the device busy, run the step, and see whether it came back before the device was done.
 
-        This finds every copy to the host and every synchronisation, whoever makes it.
+        This finds every copy to the host and every synchronisation, whoever makes it. Memory is taken from the driver,
+        and kernels are compiled, the first time. The second time is behind a busy device too: CuPy copies lists of
+        pointers through pinned memory, of which it then needs a piece for each, and taking more of it waits.
         """
         spin = self.cupy.RawKernel(SPIN_SOURCE, "spin")
+        step()
+        waited = True
         for _ in range(2):
-            step()  # memory is taken from the driver, and kernels are compiled, the first time
-        self.cupy.cuda.runtime.deviceSynchronize()
-        spin((1,), (1,), (SPIN_CYCLES,))
-        busy = self.cupy.cuda.Event()
-        busy.record()
-        kept = step()
-        waited = bool(busy.done)
-        self.cupy.cuda.runtime.deviceSynchronize()
-        del kept
+            self.cupy.cuda.runtime.deviceSynchronize()
+            spin((1,), (1,), (SPIN_CYCLES,))
+            busy = self.cupy.cuda.Event()
+            busy.record()
+            kept = step()
+            waited = bool(busy.done)
+            self.cupy.cuda.runtime.deviceSynchronize()
+            del kept
         return waited
 
     def peak_bytes(self, step: Step) -> int:
