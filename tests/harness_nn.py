@@ -6,7 +6,7 @@ import numpy as np
 from harness import Case, In
 
 from adntn_ref import ad
-from adntn_ref.ad import convolution, nn_ops, normalisation
+from adntn_ref.ad import nn_ops, normalisation, pooling
 from adntn_ref.networks import BrickWall, ProgramNetwork
 from adntn_ref.networks.programmed import network_weight
 
@@ -61,7 +61,7 @@ def pools() -> list[Case]:
         y = tuple(nn_ops.avg_pool2d(np.zeros(PLANE), **given).shape)
         x = np.random.default_rng(3).permutation(40).reshape(PLANE) * 1.0
         stride, padding = given.get("stride", given["kernel"]), given.get("padding", (0, 0))
-        winner = convolution.max_pool2d(np, x, given["kernel"], stride, padding)[1]
+        winner = pooling.max_pool2d(np, x, given["kernel"], stride, padding)[1]
         cases += [
             Case("avg_pool2d", lambda x, k=given: nn_ops.avg_pool2d(x, **k), (In(PLANE),), label),
             Case(

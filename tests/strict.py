@@ -42,7 +42,7 @@ class StrictArray:
 
     __float__ = __int__ = __bool__ = __complex__ = __index__ = item = tolist = tobytes = _read
 
-    device: Any = []  # CuPy's cannot be hashed either
+    device = property(lambda self: [])  # CuPy's cannot be hashed either
     shape = property(lambda self: self._x.shape)
     dtype = property(lambda self: self._x.dtype)
     ndim = property(lambda self: self._x.ndim)

@@ -11,17 +11,8 @@ from hypothesis import strategies as st
 
 from adntn_ref.ad import convolution
 from adntn_ref.ad.arrays import backend_of, namespace
-from adntn_ref.ad.convolution import (
-    avg_pool2d,
-    avg_pool2d_adjoint,
-    conv2d,
-    conv2d_input_adjoint,
-    conv2d_weight_adjoint,
-    max_pool2d,
-    max_pool2d_adjoint,
-    max_pool2d_gather,
-    output_size,
-)
+from adntn_ref.ad.convolution import conv2d, conv2d_input_adjoint, conv2d_weight_adjoint, output_size
+from adntn_ref.ad.pooling import avg_pool2d, avg_pool2d_adjoint, max_pool2d, max_pool2d_adjoint, max_pool2d_gather
 from adntn_ref.errors import ArrayError, DTypeError
 
 Array = Any

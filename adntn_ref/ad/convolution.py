@@ -1,4 +1,4 @@
-r"""Two-dimensional convolution and pooling as plain array functions, with their transposes; nothing here knows a tape.
+r"""Two-dimensional convolution as plain array functions, with its transposes; nothing here knows a tape.
 
 Images are ``(N, C, H, W)`` and weights ``(O, C/groups, kh, kw)``, as in PyTorch; ``stride``, ``padding``, ``dilation``
 and ``kernel`` are pairs (rows, columns). In the formulas, :math:`\tilde x` is the padded image. Convolution is linear
@@ -14,13 +14,12 @@ and y is one GEMM per output row: ``W (O, kh·C·kw) @ window[h] (kh·C·kw, Wo�
 fast as im2col. Large batches go in chunks, which bounds the scratch memory. For a 1×1 kernel nothing is unrolled.
 """
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
-from adntn_ref.errors import ArrayError, DTypeError
+from adntn_ref.errors import ArrayError
 
 Array = Any
 Pair = tuple[int, int]
@@ -112,7 +111,7 @@ def conv2d_input_adjoint(
         As :func:`conv2d`, and if g has not the shape of y.
     """
     shape = _output_shape(x_shape, w.shape, stride, padding, dilation, groups)
-    _require_shape("the cotangent of conv2d", g.shape, shape)
+    require_shape("the cotangent of conv2d", g.shape, shape)
     (_, out, rows, columns), (_, channels, kh, kw) = shape, w.shape
     (height, width), (top, left) = x_shape[2:], padding
     if _is_pointwise(w.shape, stride, padding):
@@ -126,11 +125,11 @@ def conv2d_input_adjoint(
         cotangent = _batch_last(xp, g[part], groups).reshape(groups, rows, out // groups, -1)
         lowered = xp.zeros((groups, height + 2 * top, channels * kw, cotangent.shape[-1]), dtype=dtype)
         for i in range(kh):
-            lowered[:, _steps(i * dilation[0], rows, stride[0])] += _by_row(xp, matrix[i], cotangent)
+            lowered[:, steps(i * dilation[0], rows, stride[0])] += _by_row(xp, matrix[i], cotangent)
         lowered = lowered[:, top : top + height].reshape(groups, height, channels, kw, columns, -1)
         image = xp.zeros((groups, height, channels, width + 2 * left, lowered.shape[-1]), dtype=dtype)
         for j in range(kw):
-            image[:, :, :, _steps(j * dilation[1], columns, stride[1])] += lowered[:, :, :, j]
+            image[:, :, :, steps(j * dilation[1], columns, stride[1])] += lowered[:, :, :, j]
         dx[part] = _batch_first(image[:, :, :, left : left + width])
     return dx
 
@@ -150,7 +149,7 @@ def conv2d_weight_adjoint(
         As :func:`conv2d`, and if g has not the shape of y.
     """
     shape = _output_shape(x.shape, w_shape, stride, padding, dilation, groups)
-    _require_shape("the cotangent of conv2d", g.shape, shape)
+    require_shape("the cotangent of conv2d", g.shape, shape)
     (_, out, rows, columns), (_, channels, kh, kw) = shape, w_shape
     if _is_pointwise(w_shape, stride, padding):
         return _pointwise_weight_adjoint(xp, x, g, groups).reshape(w_shape)
@@ -216,7 +215,7 @@ def _windows(xp: Any, x: Array, w_shape: Shape, stride: Pair, padding: Pair, dil
     columns = output_size(width, kw, stride[1], left, dilation[1])
     lowered = xp.empty((groups, height + 2 * top, channels, kw, columns, n), dtype=x.dtype)
     for j in range(kw):
-        lowered[:, :, :, j] = image[:, :, :, _steps(j * dilation[1], columns, stride[1])]
+        lowered[:, :, :, j] = image[:, :, :, steps(j * dilation[1], columns, stride[1])]
     span = dilation[0] * (kh - 1) + 1
     window = xp.lib.stride_tricks.sliding_window_view(lowered, span, axis=1)[:, :: stride[0], ..., :: dilation[0]]
     # The kernel row comes before (channel, j): without row dilation these three have one stride, and nothing is copied.
@@ -256,8 +255,8 @@ def _output_shape(
     x_shape: Shape, w_shape: Shape, stride: Pair, padding: Pair, dilation: Pair, groups: int
 ) -> tuple[int, int, int, int]:
     """Check everything that a convolution needs of its shapes; return the shape of y."""
-    _require_rank("the images", x_shape, "(N, C, H, W)")
-    _require_rank("the filters", w_shape, "(O, C/groups, kh, kw)")
+    require_rank("the images", x_shape, "(N, C, H, W)")
+    require_rank("the filters", w_shape, "(O, C/groups, kh, kw)")
     (n, channels, height, width), (out, per_group, kh, kw) = x_shape, w_shape
     if groups < 1 or min(out, per_group) < 1 or channels != groups * per_group or out % groups:
         raise ArrayError(
@@ -268,158 +267,18 @@ def _output_shape(
     return n, out, rows, output_size(width, kw, stride[1], padding[1], dilation[1])
 
 
-def max_pool2d(xp: Any, x: Array, kernel: Pair, stride: Pair, padding: Pair = (0, 0)) -> tuple[Array, Array]:
-    r"""Take the maximum of each window and say where it was; the padding counts as :math:`-\infty`.
-
-    .. math:: y[n,c,h,w] = \max_{i,j}\; \tilde x[n,c,\, h s_h + i,\, w s_w + j]
-
-    A NaN in a window makes its y NaN.
-
-    x is ``(N, C, H, W)`` and real; y is ``(N, C, Ho, Wo)``. Returned with it is the winner of each window: the index
-    ``h·W + w`` in the plane of x without padding, the first in that order on ties.
-
-    Raises
-    ------
-    ArrayError
-        On a wrong rank, a window larger than the padded image, or a padding of more than half a window.
-    DTypeError
-        If x is complex: complex numbers have no order.
-    """
-    rows, columns = _pooled_size(x.shape, kernel, stride, padding)
-    if x.dtype.kind == "c":
-        raise DTypeError(f"images of dtype {x.dtype} have no maximum; they must be real")
-    width, (top, left) = x.shape[3], padding
-    padded = _pad(xp, x, padding, -math.inf)
-    offsets = [(i, j) for i in range(kernel[0]) for j in range(kernel[1])]
-    y = padded[:, :, _steps(0, rows, stride[0]), _steps(0, columns, stride[1])].copy()
-    code_type = xp.uint8 if len(offsets) <= 256 else xp.int64
-    code = xp.zeros(y.shape, dtype=code_type)  # which of the offsets has won
-    for t, (i, j) in enumerate(offsets[1:], start=1):
-        value = xp.ascontiguousarray(padded[:, :, _steps(i, rows, stride[0]), _steps(j, columns, stride[1])])
-        # t only grows, so the maximum overwrites the codes where the value beats all before it; `where` is much slower.
-        xp.maximum(code, (value > y) * code_type(t), out=code)
-        xp.maximum(y, value, out=y)
-    # By arange: a list would be copied to a device, and that may wait for it.
-    shift = (xp.arange(kernel[0])[:, None] * width + xp.arange(kernel[1])).reshape(-1)
-    row, column = xp.arange(rows)[:, None] * stride[0] - top, xp.arange(columns) * stride[1] - left
-    winner = shift.take(code) + (row * width + column)
-    if top or left:
-        # Padding can only have won with code 0, in a window of -inf alone: then its first pixel is the winner.
-        winner = xp.where(code == 0, xp.maximum(row, 0) * width + xp.maximum(column, 0), winner)
-    return y, winner
-
-
-def max_pool2d_adjoint(xp: Any, g: Array, winner: Array, x_shape: Shape, scatter_add: Any = None) -> Array:
-    """Add every g to the pixel that won: the transpose of :func:`max_pool2d_gather`.
-
-    ``dx[n, c].flat[winner[n, c, h, w]] += g[n, c, h, w]``, of shape ``x_shape``; ``scatter_add`` is a backend's.
-
-    Raises
-    ------
-    ArrayError
-        If the shapes do not fit one another.
-    """
-    _require_shape("the cotangent of max_pool2d", g.shape, winner.shape)
-    index, size = _winner_index(xp, winner, x_shape), math.prod(x_shape)
-    if scatter_add is not None:
-        return scatter_add(g.reshape(-1), index, (size,)).reshape(x_shape)
-    dx = xp.zeros(size, dtype=g.dtype)
-    xp.add.at(dx, index, g.reshape(-1))
-    return dx.reshape(x_shape)
-
-
-def max_pool2d_gather(xp: Any, x: Array, winner: Array) -> Array:
-    """Pick x where the winners are: ``y[n, c, h, w] = x[n, c].flat[winner[n, c, h, w]]``, of the shape of winner.
-
-    Raises :class:`~adntn_ref.errors.ArrayError` if the shapes do not fit one another.
-    """
-    return x.reshape(-1)[_winner_index(xp, winner, x.shape)].reshape(winner.shape)
-
-
-def avg_pool2d(xp: Any, x: Array, kernel: Pair, stride: Pair, padding: Pair = (0, 0)) -> Array:
-    r"""Average each window; the zeros of the padding count.
-
-    .. math:: y[n,c,h,w] = \frac{1}{k_h k_w} \sum_{i,j} \tilde x[n,c,\, h s_h + i,\, w s_w + j]
-
-    x is ``(N, C, H, W)`` and y ``(N, C, Ho, Wo)``; kernel, stride and padding are pairs (rows, columns).
-
-    Raises
-    ------
-    ArrayError
-        On a wrong rank, a window larger than the padded image, or a padding of more than half a window.
-    """
-    rows, columns = _pooled_size(x.shape, kernel, stride, padding)
-    padded = _pad(xp, x, padding, 0)
-    # Rows before columns: kh + kw slices instead of kh·kw, and the sums over rows run along memory.
-    summed = padded[:, :, _steps(0, rows, stride[0])].copy()
-    for i in range(1, kernel[0]):
-        summed += padded[:, :, _steps(i, rows, stride[0])]
-    y = summed[..., _steps(0, columns, stride[1])].copy()
-    for j in range(1, kernel[1]):
-        y += summed[..., _steps(j, columns, stride[1])]
-    y /= kernel[0] * kernel[1]
-    return y
-
-
-def avg_pool2d_adjoint(xp: Any, g: Array, x_shape: Shape, kernel: Pair, stride: Pair, padding: Pair = (0, 0)) -> Array:
-    """Spread every g evenly over its window: the transpose of :func:`avg_pool2d`, of shape ``x_shape``.
-
-    Raises
-    ------
-    ArrayError
-        As :func:`avg_pool2d`, and if g has not the shape ``(N, C, Ho, Wo)``.
-    """
-    rows, columns = _pooled_size(x_shape, kernel, stride, padding)
-    _require_shape("the cotangent of avg_pool2d", g.shape, (*x_shape[:2], rows, columns))
-    (n, channels, height, width), (top, left) = x_shape, padding
-    share = g / (kernel[0] * kernel[1])
-    spread = xp.zeros((n, channels, rows, width + 2 * left), dtype=g.dtype)
-    for j in range(kernel[1]):
-        spread[..., _steps(j, columns, stride[1])] += share
-    padded = xp.zeros((n, channels, height + 2 * top, width), dtype=g.dtype)
-    for i in range(kernel[0]):
-        padded[:, :, _steps(i, rows, stride[0])] += spread[..., left : left + width]
-    return xp.ascontiguousarray(padded[:, :, top : top + height])
-
-
-def _winner_index(xp: Any, winner: Array, x_shape: Shape) -> Array:
-    """Turn indices in a plane into indices in the flattened images."""
-    _require_rank("the images", x_shape, "(N, C, H, W)")
-    n, channels, height, width = x_shape
-    _require_shape("the winners' batch and channels", winner.shape[:2], (n, channels))
-    planes = xp.arange(n * channels).reshape(n, channels, 1, 1) * (height * width)
-    return (winner + planes).reshape(-1)
-
-
-def _pooled_size(x_shape: Shape, kernel: Pair, stride: Pair, padding: Pair) -> Pair:
-    """Check everything that pooling needs of its shapes; return (Ho, Wo)."""
-    _require_rank("the images", x_shape, "(N, C, H, W)")
-    if 2 * padding[0] > kernel[0] or 2 * padding[1] > kernel[1]:
-        raise ArrayError(f"a padding of {padding} was got; at most half of the kernel {kernel} is allowed")
-    rows = output_size(x_shape[2], kernel[0], stride[0], padding[0])
-    return rows, output_size(x_shape[3], kernel[1], stride[1], padding[1])
-
-
-def _pad(xp: Any, x: Array, padding: Pair, value: float) -> Array:
-    """Surround each plane with ``value``; x itself if there is nothing to add."""
-    (n, channels, height, width), (top, left) = x.shape, padding
-    if not (top or left):
-        return x
-    padded = xp.full((n, channels, height + 2 * top, width + 2 * left), value, dtype=x.dtype)
-    padded[:, :, top : top + height, left : left + width] = x
-    return padded
-
-
-def _steps(start: int, count: int, stride: int) -> slice:
+def steps(start: int, count: int, stride: int) -> slice:
     """``count`` positions from ``start``, ``stride`` apart."""
     return slice(start, start + (count - 1) * stride + 1, stride)
 
 
-def _require_rank(what: str, shape: tuple[int, ...], layout: str) -> None:
+def require_rank(what: str, shape: tuple[int, ...], layout: str) -> None:
+    """Refuse a shape without four axes."""
     if len(shape) != 4:
         raise ArrayError(f"{what} have shape {tuple(shape)}; they must have four axes {layout}")
 
 
-def _require_shape(what: str, got: tuple[int, ...], allowed: tuple[int, ...]) -> None:
+def require_shape(what: str, got: tuple[int, ...], allowed: tuple[int, ...]) -> None:
+    """Refuse another shape than the one that is allowed."""
     if tuple(got) != tuple(allowed):
         raise ArrayError(f"{what} has shape {tuple(got)}; it must have {tuple(allowed)}")

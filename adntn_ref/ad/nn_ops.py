@@ -1,8 +1,9 @@
 """Convolution, pooling and normalisation as differentiable functions.
 
-The arithmetic is in :mod:`adntn_ref.ad.convolution` and :mod:`adntn_ref.ad.normalisation`. Convolution is bilinear, and
-so are its two adjoints: three primitives that are each other's derivatives, closed under differentiation to any order.
-Pooling by maximum is picking at fixed positions once the winners are known.
+The arithmetic is in :mod:`~adntn_ref.ad.convolution`, :mod:`~adntn_ref.ad.pooling` and
+:mod:`~adntn_ref.ad.normalisation`. Convolution is bilinear, and so are its two adjoints: three primitives that are each
+other's derivatives, closed under differentiation to any order. Pooling by maximum is picking at fixed positions once
+the winners are known.
 """
 
 from functools import partial
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from adntn_ref.ad import convolution, normalisation, ops
+from adntn_ref.ad import convolution, normalisation, ops, pooling
 from adntn_ref.ad.arrays import Array, backend_of, namespace
 from adntn_ref.ad.convolution import Pair
 from adntn_ref.ad.normalisation import Axes
@@ -54,7 +55,7 @@ def pool_gather(xp: Any, x: Array, *, winner: Array, apart: Pair | None = None) 
 
     ``apart``: how many windows further (rows, columns) the next one is that does not overlap, where that is known.
     """
-    return convolution.max_pool2d_gather(xp, x, winner)
+    return pooling.max_pool2d_gather(xp, x, winner)
 
 
 @primitive
@@ -66,18 +67,18 @@ def pool_scatter(xp: Any, g: Array, *, winner: Array, x_shape: Any, apart: Pair 
     """
     backend = backend_of(g)
     if backend.on_host or apart is None:
-        return convolution.max_pool2d_adjoint(xp, g, winner, x_shape, backend.scatter_add)
+        return pooling.max_pool2d_adjoint(xp, g, winner, x_shape, backend.scatter_add)
     put, total = partial(backend.scatter_add, distinct=True), xp.zeros(x_shape, dtype=g.dtype)
     for i, j in product(range(apart[0]), range(apart[1])):
         some = (slice(None), slice(None), slice(i, None, apart[0]), slice(j, None, apart[1]))
-        total += convolution.max_pool2d_adjoint(xp, g[some], winner[some], x_shape, put)
+        total += pooling.max_pool2d_adjoint(xp, g[some], winner[some], x_shape, put)
     return total
 
 
 @primitive
 def avg_pool2d(xp: Any, x: Array, *, kernel: Pair, stride: Pair | None = None, padding: Pair = NONE) -> Array:
     """Mean over windows; padding counts as zeros. The stride is the kernel by default."""
-    return convolution.avg_pool2d(xp, x, kernel, stride or kernel, padding)
+    return pooling.avg_pool2d(xp, x, kernel, stride or kernel, padding)
 
 
 @primitive
@@ -85,7 +86,7 @@ def avg_pool2d_adjoint(
     xp: Any, g: Array, *, x_shape: Any, kernel: Pair, stride: Pair | None = None, padding: Pair = NONE
 ) -> Array:
     """Spread g (N, C, Ho, Wo) evenly over the windows: the transpose of ``avg_pool2d``."""
-    return convolution.avg_pool2d_adjoint(xp, g, x_shape, kernel, stride or kernel, padding)
+    return pooling.avg_pool2d_adjoint(xp, g, x_shape, kernel, stride or kernel, padding)
 
 
 @function
@@ -93,7 +94,7 @@ def max_pool2d(x: Array, kernel: Pair, stride: Pair | None = None, padding: Pair
     """Maximum over windows of x (N, C, H, W); the first wins a tie. The stride is the kernel by default."""
     raw = stop_gradient(x)
     steps = stride or kernel
-    y, winner = convolution.max_pool2d(namespace(raw), raw, kernel, steps, padding)
+    y, winner = pooling.max_pool2d(namespace(raw), raw, kernel, steps, padding)
     apart = (-(-kernel[0] // steps[0]), -(-kernel[1] // steps[1]))
     return y if raw is x else pool_gather(x, winner=winner, apart=apart)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +34,7 @@ DATA = {
 """Data set -> what it is; :func:`adntn_ref.nn.data.load` reads it."""
 
 
-def make_model(
-    name: str, data: str, options: Mapping[str, Any] | None = None, side: int | None = None
-) -> Sequential:
+def make_model(name: str, data: str, options: Mapping[str, Any] | None = None, side: int | None = None) -> Sequential:
     """Return a model for the images of a data set; ``options`` are those of the model's function.
 
     ``side`` is the size that the images are interpolated to, if they are.
@@ -58,7 +55,9 @@ def make_model(
     except SpecError as error:
         raise ConfigError(f"the model {name} cannot be made for {data}: {error}") from error
     if made.in_shape != (channels, height, width):
-        raise ConfigError(f"the model {name} takes images of shape {made.in_shape}, {data} has {(channels, height, width)}")
+        raise ConfigError(
+            f"the model {name} takes images of shape {made.in_shape}, {data} has {(channels, height, width)}"
+        )
     return made
 
 

@@ -118,7 +118,9 @@ def open_record(folder: str | Path, config: Config, backend: str = "numpy") -> I
             write_json(where / CONFIG, {"format": FORMAT, "identity": config.identity, "config": config.to_dict()})
         if not (where / ENVIRONMENT).is_file():
             write_json(where / ENVIRONMENT, environment())
-        append_line(where / STARTS, {"time": time.time(), "pid": os.getpid(), "versions": versions(), "backend": backend})
+        append_line(
+            where / STARTS, {"time": time.time(), "pid": os.getpid(), "versions": versions(), "backend": backend}
+        )
         yield Record(where, config)
 
 

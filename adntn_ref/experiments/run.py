@@ -61,7 +61,10 @@ def run_experiment(
         If the folder holds something else, or another process works there.
     """
     plan, where = make_plan(config), choose_backend(backend).name
-    with open_record(folder, config, where) as record, need("threadpoolctl", "demo").threadpool_limits(1, user_api="blas"):
+    with (
+        open_record(folder, config, where) as record,
+        need("threadpoolctl", "demo").threadpool_limits(1, user_api="blas"),
+    ):
         return _Run(plan, record, progress, tell or (lambda line: None), where).all()
 
 

@@ -48,7 +48,7 @@ class Probe(Protocol):
 
 
 class CupyProbe:
-    """The current CUDA device, through CuPy; not run on a GPU yet."""
+    """The current CUDA device, through CuPy."""
 
     def __init__(self) -> None:
         self.backend = get_backend("cupy")
@@ -86,13 +86,13 @@ class CupyProbe:
         """Keep the device busy, run the step, and see whether it came back before the device was done.
 
         This finds every copy to the host and every synchronisation, whoever makes it. Memory is taken from the driver,
-        and kernels are compiled, the first time. The second time is behind a busy device too: CuPy copies lists of
-        pointers through pinned memory, of which it then needs a piece for each, and taking more of it waits.
+        and kernels are compiled, the first time. Two more times are behind a busy device: CuPy copies lists of
+        pointers through pinned memory, a piece for each that is under way, and taking more of it from the driver waits.
         """
         spin = self.cupy.RawKernel(SPIN_SOURCE, "spin")
         step()
         waited = True
-        for _ in range(2):
+        for _ in range(3):
             self.cupy.cuda.runtime.deviceSynchronize()
             spin((1,), (1,), (SPIN_CYCLES,))
             busy = self.cupy.cuda.Event()
