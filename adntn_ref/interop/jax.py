@@ -196,14 +196,14 @@ def to_jax(tree: Any) -> Any:
     Raises
     ------
     DTypeError
-        For float64 and complex128 where JAX is not told to have them (``jax.config.update("jax_enable_x64", True)``): it
-        would round them without a word.
+        For float64 and complex128 where JAX is not told to have them, by
+        ``jax.config.update("jax_enable_x64", True)``: it would round them without a word.
     """
 
     def move(x: Any) -> Any:
         if jax.dtypes.canonicalize_dtype(x.dtype) != x.dtype:
             raise DTypeError(
-                f'JAX would turn {x.dtype} into {jax.dtypes.canonicalize_dtype(x.dtype)}: draw parameters with'
+                f"JAX would turn {x.dtype} into {jax.dtypes.canonicalize_dtype(x.dtype)}: draw parameters with"
                 ' dtype="float32", or call jax.config.update("jax_enable_x64", True) first'
             )
         return jnp.asarray(x)

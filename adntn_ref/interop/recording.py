@@ -195,7 +195,7 @@ class Recorded:
 
     def conj(self) -> "Recorded":
         """Complex conjugate."""
-        return self.recorder.conj(self)
+        return self.recorder.elementwise("conj", self)
 
     def __matmul__(self, other: "Recorded") -> "Recorded":
         return self.recorder.matmul(self, other)

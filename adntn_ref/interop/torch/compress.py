@@ -51,8 +51,8 @@ def compress_(
     model : any module; weights of ``Linear``, ``Conv1d`` to ``Conv3d``, attention, embeddings, float32 or float64
     patterns : globs of parameter names (``"classifier.*"``) or of modules' (``"classifier.0"``); vectors are passed
         over. None: the keys of ``network``
-    network : a network, a function from a weight's shape to its network, or a dict of these by name or glob. A ``Stack``
-        makes all selected weights, by their names, from the same cores
+    network : a network, a function from a weight's shape to its network, or a dict of these by name or glob. A
+        ``Stack`` makes all selected weights, by their names, from the same cores
     backward : ``"closed"`` (our runners), ``"closed_torch"`` or ``"autograd"``; see
         :mod:`adntn_ref.interop.torch.gradients`
     fit : whether to start from the weights that are there, by stage 1 on the host; a dict goes to
@@ -87,16 +87,14 @@ def compress_(
     options = dict(fit) if isinstance(fit, Mapping) else {}
     drawn = {"start": start, "std": std}
     starts = _starts(chosen, networks, rng, options if fit is not False else None, drawn)
-    made: dict[int, Cores] = {}
-    parametrisations: dict[int, GeneratedWeight] = {}
+    cores = {id(begin): _cores(begin, chosen[name].tensor) for name, begin in starts.items()}
+    weights: dict[int, GeneratedWeight] = {}  # by the tensor: tied weights stay one
     for name, where in chosen.items():
-        key, begin = id(where.tensor), starts[name]
-        cores = made.setdefault(id(begin), _cores(begin, where.tensor)) if id(begin) not in made else made[id(begin)]
-        if key not in parametrisations:
-            part = name if isinstance(begin.network, Stack) else ""
-            weight = GeneratedWeight(Generator(begin.network, backward), cores, part, info=begin.info)
-            parametrisations[key] = weight
-    put(chosen, {name: parametrisations[id(where.tensor)] for name, where in chosen.items()})
+        begin = starts[name]
+        part = name if isinstance(begin.network, Stack) else ""
+        made = GeneratedWeight(Generator(begin.network, backward), cores[id(begin)], part, info=begin.info)
+        weights.setdefault(id(where.tensor), made)
+    put(chosen, {name: weights[id(where.tensor)] for name, where in chosen.items()})
     return {name: weight for name, weight in generated(model).items() if name in chosen}
 
 
@@ -130,7 +128,7 @@ def _starts(
     options: dict[str, Any] | None,
     drawn: dict[str, Any],
 ) -> dict[str, _Start]:
-    """Return the start of each weight: fitted where there are options, else drawn; tied weights and stacks share one."""
+    """Return the start of each weight, fitted where there are options, else drawn; tied ones and stacks share."""
     found: dict[str, _Start] = {}
     by_tensor: dict[int, _Start] = {}
     for k, (name, where) in enumerate(chosen.items()):

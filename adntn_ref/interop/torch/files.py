@@ -10,7 +10,7 @@ from adntn_ref.errors import DTypeError, NothingSelected, ParameterError, SpecEr
 from adntn_ref.extras import need
 from adntn_ref.interop.torch.compress import put
 from adntn_ref.interop.torch.generator import Generator, check_way
-from adntn_ref.interop.torch.select import Place, networks_for, select
+from adntn_ref.interop.torch.select import Place, by_name, networks_for
 from adntn_ref.interop.torch.weights import Cores, GeneratedWeight, generated
 from adntn_ref.networks.stack import Stack
 
@@ -52,7 +52,9 @@ def save_compressed(
     if shared := [name for name, weight in weights.items() if isinstance(weight.network, Stack)]:
         raise SpecError(f"a file holds cores for one weight each; {', '.join(shared)} share theirs (fold_ them first)")
     entries = {
-        name: Entry(weight.network, {k: _host(k, x) for k, x in weight.cores.as_dict().items()}, weight.info, weight.axes)
+        name: Entry(
+            weight.network, {k: _host(k, x) for k, x in weight.cores.as_dict().items()}, weight.info, weight.axes
+        )
         for name, weight in weights.items()
     }
     dense = {name: _host(name, x) for name, x in _rest(model).items()}
@@ -103,10 +105,10 @@ def load_compressed_(
     """
     check_way(backward)
     read = file if isinstance(file, CompressedFile) else load_compressed(file)
-    known = {name: x for name, x in model.state_dict(keep_vars=True).items()}
+    known = dict(model.state_dict(keep_vars=True))
     if faults := _faults(read, known, strict):
         raise ParameterError(f"the file does not hold this model: {'; '.join(faults)}")
-    chosen = select(model, read.entries)
+    chosen = by_name(model, read.entries)
     _check_dtypes(read, known)
     turned = {name: Place(p.module, p.key, _as_made(p.tensor, read.entries[name])) for name, p in chosen.items()}
     networks_for(turned, {name: entry.network for name, entry in read.entries.items()}, backward)

@@ -1,8 +1,8 @@
 """A network as a function of tensors, with the gradient of one's choice.
 
-- ``"closed"``: the closed-form adjoint by this package's own runners, on the tensors' memory: NumPy's for tensors of the
-  CPU, CuPy's for those of a CUDA device. Fastest on the CPU; ``torch.compile`` breaks its graph there.
-- ``"closed_torch"``: the closed-form adjoint in PyTorch's operations, on any device, compiled in one graph.
+- ``"closed"``: the closed-form adjoint by this package's own runners, on the tensors' memory: NumPy's for tensors of
+  the CPU, CuPy's for those of a CUDA device.
+- ``"closed_torch"``: the closed-form adjoint in PyTorch's operations, on any device.
 - ``"autograd"``: the forward pass in PyTorch's operations, and PyTorch's own gradient of them.
 
 All three agree up to rounding. Second derivatives run through PyTorch's operations in each of them.

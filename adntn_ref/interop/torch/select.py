@@ -64,7 +64,13 @@ def select(model: Module, patterns: Iterable[str]) -> dict[str, Place]:
             why = "vectors alone: " + ", ".join(sorted(found)) if found else "none of: " + ", ".join(known)
             raise NothingSelected(f"{pattern!r} names no weight of two axes or more; it matches {why}")
         chosen |= weights
-    places = {name: place for name, place in known.items() if name in chosen}
+    return by_name(model, chosen)
+
+
+def by_name(model: Module, names: Iterable[str]) -> dict[str, Place]:
+    """Return the weights of the given names, which the model has, in its order; it raises as :func:`select` does."""
+    known, wanted = parameters_of(model), set(names)
+    places = {name: place for name, place in known.items() if name in wanted}
     for name, place in places.items():
         _require_free(name, place)
     _require_tied_together(known, places)
@@ -75,7 +81,9 @@ def _require_free(name: str, place: Place) -> None:
     if place.tensor is None:
         raise SpecError(f"{name} is parametrised already; a generated weight is made dense again by fold_")
     if isinstance(place.module, torch.nn.RNNBase):
-        raise SpecError(f"{name} belongs to a {type(place.module).__name__}, which reads its weights past parametrisations")
+        raise SpecError(
+            f"{name} belongs to a {type(place.module).__name__}, which reads its weights past parametrisations"
+        )
     if torch.nn.parameter.is_lazy(place.tensor):
         raise SpecError(f"{name} has no shape before the model has seen an input; call it once first")
 
@@ -94,8 +102,12 @@ def networks_for(places: Mapping[str, Place], network: Any, backward: str) -> di
 
     Raises
     ------
-    SpecError, DTypeError, MemoryLimitError, BackendUnavailable
+    NothingSelected, SpecError, DTypeError, MemoryLimitError, BackendUnavailable
     """
+    if isinstance(network, Mapping):
+        for key in network:
+            if not any(key == name or fnmatchcase(name, key) for name in places):
+                raise NothingSelected(f"a network was given for {key!r}; selected are {', '.join(places)}")
     if isinstance(network, Stack):
         _check_stack(network, places)
         found: dict[str, Network] = dict.fromkeys(places, network)
