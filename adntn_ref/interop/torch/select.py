@@ -59,7 +59,7 @@ def select(model: Module, patterns: Iterable[str]) -> dict[str, Place]:
     known, chosen = parameters_of(model), set()
     for pattern in patterns:
         found = {name for name in known if any(fnmatchcase(x, pattern) for x in (name, name.rpartition(".")[0]))}
-        weights = {name for name in found if known[name].tensor is None or known[name].tensor.ndim > 1}
+        weights = {name for name in found if _is_weight(known[name].tensor)}
         if not weights:
             why = "vectors alone: " + ", ".join(sorted(found)) if found else "none of: " + ", ".join(known)
             raise NothingSelected(f"{pattern!r} names no weight of two axes or more; it matches {why}")
@@ -75,6 +75,11 @@ def by_name(model: Module, names: Iterable[str]) -> dict[str, Place]:
         _require_free(name, place)
     _require_tied_together(known, places)
     return places
+
+
+def _is_weight(tensor: Tensor | None) -> bool:
+    """Return whether a tensor has two axes or more, or cannot say: parametrised, or of a layer that is not made yet."""
+    return tensor is None or torch.nn.parameter.is_lazy(tensor) or tensor.ndim > 1
 
 
 def _require_free(name: str, place: Place) -> None:
