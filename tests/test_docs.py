@@ -6,6 +6,7 @@ import pkgutil
 from contextlib import suppress
 from pathlib import Path
 
+import peers
 import pytest
 
 import adntn_ref
@@ -24,6 +25,9 @@ MODULES = sorted(
         if not module.name.endswith("__main__")
     }
 )
+FRAMEWORKS = {"interop.md": ("torch", "jax")}
+"""Pages whose examples run other frameworks; they are skipped where these are missing."""
+
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 
 
@@ -39,6 +43,8 @@ def test_examples_in_docstrings(name: str) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_examples_in_pages(page: Path) -> None:
+    for framework in FRAMEWORKS.get(page.name, ()):
+        peers.need(framework)
     # The closing fence of a code block would be read as expected output.
     text = page.read_text(encoding="utf8").replace("```", "")
     test = doctest.DocTestParser().get_doctest(text, {}, page.name, str(page), 0)

@@ -19,6 +19,7 @@ FLOORS = [
     ("networks",),
     ("nn",),
     ("compression",),
+    ("interop",),
     ("experiments",),
     ("cli",),
 ]
