@@ -34,6 +34,10 @@ HEAVY = (
     "jax",
     "cupy",
     "hypothesis",
+    "cotengra",
+    "quimb",
+    "onnx",
+    "onnxruntime",
     "adntn_ref.validation",
 )
 
