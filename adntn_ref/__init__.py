@@ -33,6 +33,7 @@ from adntn_ref.compression.many import fit_many
 from adntn_ref.compression.method import FitResult
 from adntn_ref.compression.modelfile import load_model, save_model
 from adntn_ref.compression.objectives import output_error, relative_error
+from adntn_ref.compression.pretrained import load_pretrained, save_pretrained
 from adntn_ref.compression.statistics import OutputStatistics, layer_statistics
 from adntn_ref.compression.train import Rates, TrainResult, train
 from adntn_ref.compression.training import Training, minimise
@@ -134,12 +135,14 @@ __all__ = [
     "lenet5",
     "load_compressed",
     "load_model",
+    "load_pretrained",
     "minimise",
     "nn",
     "output_error",
     "relative_error",
     "save_compressed",
     "save_model",
+    "save_pretrained",
     "stop_gradient",
     "to_backend",
     "train",
