@@ -33,6 +33,7 @@ from adntn_ref.compression.many import fit_many
 from adntn_ref.compression.method import FitResult
 from adntn_ref.compression.modelfile import load_model, save_model
 from adntn_ref.compression.objectives import output_error, relative_error
+from adntn_ref.compression.onnxfile import export_onnx, update_onnx
 from adntn_ref.compression.pretrained import load_pretrained, save_pretrained
 from adntn_ref.compression.statistics import OutputStatistics, layer_statistics
 from adntn_ref.compression.train import Rates, TrainResult, train
@@ -120,6 +121,7 @@ __all__ = [
     "compress",
     "data",
     "errors",
+    "export_onnx",
     "fc2",
     "fit",
     "fit_layers",
@@ -146,6 +148,7 @@ __all__ = [
     "stop_gradient",
     "to_backend",
     "train",
+    "update_onnx",
     "value_and_grad",
     "vjp",
     "vjp_many",
