@@ -152,7 +152,7 @@ def solve(a: Array, b: Array) -> Array:
 
 @function
 def norm(x: Array) -> Array:
-    """Return the square root of the sum of |x|^2 over all entries; it has no derivative at x = 0."""
+    """Return the square root of the sum of all squared absolute values; it has no derivative at x = 0."""
     squares = ops.real(conj(x) * x) if is_complex(stop_gradient(x)) else x * x
     return ops.sqrt(ops.sum(squares))
 

@@ -27,7 +27,8 @@ def export_onnx(
     """Write a model as an ONNX file that computes what the model does in evaluation.
 
     Every weight is a dense one: those of a generated model are made once and for all. Initializers have the names of
-    the parameters ("features.0.weight"); the input is called "input", of shape (batch, *in_shape), the output "output".
+    the parameters ("features.0.weight"); the input is called "input", a batch of the model's inputs, the output
+    "output".
 
     Parameters
     ----------
