@@ -154,6 +154,14 @@ def test_half_precision_is_widened_where_asked(tmp_path: Path) -> None:
         plain.load("w")
 
 
+@pytest.mark.parametrize("shape", [[10**9, 10**9], [2, 2], [7]], ids=str)
+def test_a_forged_shape_is_refused_before_anything_is_allocated(shape: list[int], tmp_path: Path) -> None:
+    header = {"w": {"dtype": "BF16", "shape": shape, "data_offsets": [0, 12]}}
+    (tmp_path / "f.safetensors").write_bytes(safe(header, bytes(12)))
+    with pytest.raises(FileFormatError, match=r"has 12 bytes, its shape .* needs others"):
+        open_tensors(tmp_path / "f.safetensors", widen=True).load("w")
+
+
 def test_widened_numbers_are_torchs(tmp_path: Path) -> None:
     torch, safe_torch = peers.need("torch"), peers.need("safetensors.torch")
     value = torch.randn(5, 7, generator=torch.Generator().manual_seed(0)).to(torch.bfloat16)

@@ -80,7 +80,7 @@ class TensorFile:
         self.dtypes: dict[str, str] = {}
         self.metadata: dict[str, str] = {}
         self._members: dict[str, str] = {}
-        self._starts: dict[str, int] = {}
+        self._spans: dict[str, tuple[int, int]] = {}
         self._stored: dict[str, str] = {}  # dtypes as the file has them
         try:
             if not self.path.is_file():
@@ -141,8 +141,10 @@ class TensorFile:
 
     def _read_bfloat16(self, name: str) -> Array:
         """Return the tensor as float32: a bfloat16 is the upper half of one."""
-        shape = self.shapes[name]
-        upper = np.fromfile(self.path, "<u2", prod(shape), offset=self._starts[name])
+        shape, (start, size) = self.shapes[name], self._spans[name]
+        if size != 2 * prod(shape):
+            raise FileFormatError(f"tensor {name} of {self.path} has {size} bytes, its shape {shape} needs others")
+        upper = np.fromfile(self.path, "<u2", prod(shape), offset=start)
         return (upper.astype(np.uint32) << 16).view(np.float32).reshape(shape)
 
     def _read_npz(self, name: str) -> Array:
@@ -173,7 +175,7 @@ class TensorFile:
             if not whole or not 0 <= begin <= end <= size - 8 - length:
                 raise FileFormatError(f"{self.path} is truncated: tensor {name!r} lies beyond its end")
             self.shapes[name] = shape
-            self._starts[name] = 8 + length + begin
+            self._spans[name] = (8 + length + begin, end - begin)
             self.dtypes[name] = _SAFE_DTYPES.get(entry["dtype"], str(entry["dtype"]).lower())
 
     def _open_npz(self) -> None:
