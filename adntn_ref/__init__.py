@@ -33,6 +33,8 @@ from adntn_ref.compression.many import fit_many
 from adntn_ref.compression.method import FitResult
 from adntn_ref.compression.modelfile import load_model, save_model
 from adntn_ref.compression.objectives import output_error, relative_error
+from adntn_ref.compression.onnxfile import export_onnx, update_onnx
+from adntn_ref.compression.pretrained import load_pretrained, save_pretrained
 from adntn_ref.compression.statistics import OutputStatistics, layer_statistics
 from adntn_ref.compression.train import Rates, TrainResult, train
 from adntn_ref.compression.training import Training, minimise
@@ -119,6 +121,7 @@ __all__ = [
     "compress",
     "data",
     "errors",
+    "export_onnx",
     "fc2",
     "fit",
     "fit_layers",
@@ -134,15 +137,18 @@ __all__ = [
     "lenet5",
     "load_compressed",
     "load_model",
+    "load_pretrained",
     "minimise",
     "nn",
     "output_error",
     "relative_error",
     "save_compressed",
     "save_model",
+    "save_pretrained",
     "stop_gradient",
     "to_backend",
     "train",
+    "update_onnx",
     "value_and_grad",
     "vjp",
     "vjp_many",

@@ -38,6 +38,9 @@ class In:
         elif self.domain == "apart":  # no two entries near each other
             n = int(np.prod(self.shape))
             x = (rng.permutation(n).reshape(self.shape) - n / 2) * 0.3 + 0.05 * rng.uniform(-1, 1, size=self.shape)
+        elif self.domain == "graded":  # matrices with singular values far from each other and from 0
+            m, n = self.shape[-2:]
+            x = 0.2 * rng.normal(size=self.shape) + np.eye(m, n) * np.arange(1.0, n + 1)
         else:
             raise ValueError(self.domain)
         x = np.asarray(x)

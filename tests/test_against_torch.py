@@ -175,6 +175,35 @@ def test_others(name: str, ours: Function, theirs: Function, shapes: tuple[tuple
     compare(ours, theirs, [drawn(shape, "normal", k) for k, shape in enumerate(shapes)])
 
 
+def changed(u: Any, s: Any, vh: Any) -> Any:
+    """A matrix with other singular values: it has no phase that nothing fixes."""
+    return (u * (s * s + s).reshape((*s.shape[:-1], 1, s.shape[-1]))) @ vh
+
+
+FACTORS: list[tuple[str, Function, Function]] = [
+    ("q", lambda x: ad.qr(x)[0], lambda x: torch.linalg.qr(x)[0]),
+    ("r", lambda x: ad.qr(x)[1], lambda x: torch.linalg.qr(x)[1]),
+    ("singular values", lambda x: ad.svd(x)[1], torch.linalg.svdvals),
+    ("svd", lambda x: changed(*ad.svd(x)), lambda x: changed(*torch.linalg.svd(x, full_matrices=False))),
+    ("norm", ad.norm, torch.linalg.norm),
+    ("cumsum", lambda x: ad.cumsum(x, axis=-1), lambda x: torch.cumsum(x, -1)),
+    ("diagonal", lambda x: ad.diagonal(x, 1, -2, -1), lambda x: torch.diagonal(x, 1, -2, -1)),
+]
+
+
+@pytest.mark.parametrize(("name", "ours", "theirs"), FACTORS, ids=[name for name, *_ in FACTORS])
+@pytest.mark.parametrize("domain", ["normal", "complex"])
+@pytest.mark.parametrize("shape", [(3, 3), (4, 2), (2, 4), (2, 3, 2)], ids=str)
+def test_matrices(name: str, ours: Function, theirs: Function, domain: str, shape: tuple[int, ...]) -> None:
+    compare(ours, theirs, [drawn(shape, domain, 5)])
+
+
+@pytest.mark.parametrize("domain", ["normal", "complex"])
+@pytest.mark.parametrize("shapes", [((3, 3), (3, 2)), ((2, 3, 3), (3, 1)), ((3, 3), (3,))], ids=str)
+def test_solve(domain: str, shapes: tuple[tuple[int, ...], ...]) -> None:
+    compare(ad.solve, torch.linalg.solve, [drawn(shape, domain, 6 + k) for k, shape in enumerate(shapes)])
+
+
 def test_a_complex_loss_descends_the_same_way() -> None:
     """The gradient of a real loss of complex parameters is dL/dRe + i dL/dIm, as PyTorch's."""
     w, x = drawn((3, 3), "complex", 1), drawn((3,), "complex", 2)

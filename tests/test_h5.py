@@ -9,7 +9,8 @@ import pytest
 
 import adntn_ref as ar
 from adntn_ref.cli import main
-from adntn_ref.compression.h5file import H5File, open_tensors
+from adntn_ref.compression.h5file import H5File
+from adntn_ref.compression.sources import open_tensors
 from adntn_ref.compression.tensorfile import TensorFile, write_tensors
 from adntn_ref.compression.weights import compress_file, read_weight
 from adntn_ref.errors import ArrayError, FileFormatError, MissingExtra, NonFiniteError, NothingSelected, SpecError

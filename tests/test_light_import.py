@@ -35,6 +35,10 @@ HEAVY = (
     "jax",
     "cupy",
     "hypothesis",
+    "cotengra",
+    "quimb",
+    "onnx",
+    "onnxruntime",
     "adntn_ref.validation",
 )
 

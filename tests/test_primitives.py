@@ -5,6 +5,7 @@ from collections.abc import Callable
 import elsewhere
 import harness
 import harness_cases
+import harness_linalg
 import harness_nn
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from adntn_ref.ad.tape import FUNCTIONS
 from adntn_ref.errors import ArrayError, DTypeError, SpecError
 from adntn_ref.validation import complex_step_directional
 
-CASES = [*harness_cases.CASES, *harness_nn.CASES]
+CASES = [*harness_cases.CASES, *harness_linalg.CASES, *harness_nn.CASES]
 EVERY = pytest.mark.parametrize("case", CASES, ids=str)
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from adntn_ref import AdntnError, at_most, fit, relative_error
 from adntn_ref.compression.axes import ORDERS
-from adntn_ref.compression.h5file import open_tensors
+from adntn_ref.compression.sources import open_tensors
 from adntn_ref.compression.weights import read_weight
 from adntn_ref.errors import FileFormatError, OutputError, SpecError
 from adntn_ref.networks.registry import NETWORKS, size_field

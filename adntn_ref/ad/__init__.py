@@ -4,9 +4,10 @@ Functions of arrays and variables stand here by their usual names (``ad.exp``, `
 beside them (``ad.grad``, ``ad.vjp``, ...).
 """
 
-from adntn_ref.ad import rules
+from adntn_ref.ad import linalg, linalg_rules, neighbours, rules
 from adntn_ref.ad.activations import ACTIVATIONS, Activation, get_activation
 from adntn_ref.ad.einsum import einsum, tensordot
+from adntn_ref.ad.linalg import diagonal, norm, qr, solve, svd, trace
 from adntn_ref.ad.losses import cross_entropy, log_softmax, logsumexp, softmax
 from adntn_ref.ad.nn_ops import avg_pool2d, conv2d, local_response_norm, max_pool2d, normalise
 from adntn_ref.ad.ops import (
@@ -15,9 +16,11 @@ from adntn_ref.ad.ops import (
     add,
     astype,
     broadcast_to,
+    clip,
     concatenate,
     conj,
     cos,
+    cumsum,
     divide,
     erf,
     exp,
@@ -65,11 +68,14 @@ __all__ = [
     "avg_pool2d",
     "broadcast_to",
     "checkpoint",
+    "clip",
     "concatenate",
     "conj",
     "conv2d",
     "cos",
     "cross_entropy",
+    "cumsum",
+    "diagonal",
     "divide",
     "einsum",
     "erf",
@@ -83,6 +89,8 @@ __all__ = [
     "jacobian",
     "jvp",
     "leaky_relu",
+    "linalg",
+    "linalg_rules",
     "local_response_norm",
     "log",
     "log_softmax",
@@ -95,9 +103,12 @@ __all__ = [
     "minimum",
     "multiply",
     "negative",
+    "neighbours",
+    "norm",
     "normalise",
     "positive",
     "power",
+    "qr",
     "real",
     "relu",
     "reshape",
@@ -107,14 +118,17 @@ __all__ = [
     "silu",
     "sin",
     "softmax",
+    "solve",
     "sqrt",
     "square",
     "stack",
     "stop_gradient",
     "subtract",
     "sum",
+    "svd",
     "tanh",
     "tensordot",
+    "trace",
     "transpose",
     "value_and_grad",
     "vjp",

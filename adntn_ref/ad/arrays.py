@@ -3,7 +3,7 @@
 "Raw" means: of an array library, not a tape variable.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any
 
@@ -35,6 +35,27 @@ def backend_of(x: Array) -> Backend:
     if isinstance(x, (np.ndarray, np.generic, float, int, complex)):
         return get_backend("numpy")
     return getattr(x, "array_library", None) or get_backend(autoray.infer_backend(x))
+
+
+def register_library(
+    cls: type, name: str, functions: Mapping[str, Callable[..., Any]], any_of_three: Iterable[str] = ()
+) -> None:
+    """Make arrays of class ``cls`` known to autoray as the library ``name``, the module with its functions.
+
+    ``functions`` are those that the module has not, or not under that name. Of arrays of several libraries these win.
+    autoray asks the first argument alone where a function of ``any_of_three`` belongs; for this class it asks three.
+    """
+    autoray.autoray.multi_class_priorities[name] = 2
+    autoray.register_backend(cls, name)
+    for key, function in functions.items():
+        autoray.register_function(name, key, function)
+
+    def chosen(*args: Any, **options: Any) -> str:
+        ours = any(isinstance(x, cls) for x in args[:3])
+        return name if ours else str(autoray.infer_backend(args[0]))
+
+    for key in any_of_three:
+        autoray.autoray.register_dispatch(key, chosen)
 
 
 def number(x: Array) -> float:

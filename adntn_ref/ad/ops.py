@@ -184,6 +184,12 @@ def max(xp: Any, x: Array, axis: Any = None, keepdims: bool = False) -> Array:
     return xp.max(x, axis=axis, keepdims=keepdims)
 
 
+@primitive
+def cumulative_sum(xp: Any, x: Array, axis: int) -> Array:
+    """Y_i = x_0 + ... + x_i along ``axis``."""
+    return xp.cumsum(x, axis=axis)
+
+
 # Elementwise functions
 
 
@@ -343,6 +349,19 @@ def mean(x: Array, axis: Any = None, keepdims: bool = False) -> Array:
 def square(x: Array) -> Array:
     """Y = x x (not |x|^2 for complex x)."""
     return multiply(x, x)
+
+
+@function
+def cumsum(x: Array, axis: int | None = None) -> Array:
+    """Running sum along ``axis``; without one, over all entries in C order."""
+    return cumulative_sum(reshape(x, shape=(-1,)) if axis is None else x, axis=axis or 0)
+
+
+@function
+def clip(x: Array, low: Any = None, high: Any = None) -> Array:
+    """Return x where low <= x <= high, else the bound; at a bound, as at any tie, half of the cotangent is x's."""
+    raised = x if low is None else maximum(x, low)
+    return raised if high is None else minimum(raised, high)
 
 
 @function

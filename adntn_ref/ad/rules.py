@@ -125,6 +125,12 @@ def _logsumexp(g: Array, y: Array, x: Array, axis: int = -1, keepdims: bool = Fa
     return expanded(g, x, axis, keepdims) * conj(ops.exp(x - expanded(y, x, axis, keepdims)))
 
 
+def _cumulative_sum(g: Array, y: Array, x: Array, axis: int) -> Array:
+    """Y_i = x_0 + ... + x_i:  gx_i = g_i + ... + g_n, the running sum from the other end."""
+    back = (slice(None),) * (axis % len(shape_of(x))) + (slice(None, None, -1),)
+    return ops.getitem(ops.cumulative_sum(ops.getitem(g, index=back), axis=axis), index=back)
+
+
 def _transpose(g: Array, y: Array, x: Array, axes: tuple[int, ...] | None = None) -> Array:
     """Y = permuted x:  gx = g permuted back."""
     if axes is None:
@@ -286,6 +292,7 @@ EACH: dict[str, tuple[Callable[..., Array] | None, ...]] = {
     "sum": (_sum,),
     "max": (_max,),
     "logsumexp": (_logsumexp,),
+    "cumulative_sum": (_cumulative_sum,),
     # elementwise
     "exp": (lambda g, y, x: g * conj(y),),
     "log": (lambda g, y, x: g / conj(x),),

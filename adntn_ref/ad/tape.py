@@ -301,6 +301,12 @@ class Var:
     def __int__(self) -> int:
         raise TapeError(self._lost("int"))
 
+    def __complex__(self) -> complex:
+        raise TapeError(self._lost("complex"))
+
+    def __index__(self) -> int:
+        raise TapeError(f"a variable of shape {self.shape} cannot be an index or a length; use ar.stop_gradient")
+
     def __bool__(self) -> bool:
         if self.size != 1:
             raise TapeError(
@@ -348,7 +354,7 @@ def _call(name: str, *args: Any, **kwargs: Any) -> Any:
 
 
 def _use_ours(name: str) -> str:
-    ours = {"true_divide": "divide", "absolute": "abs", "amax": "max"}.get(name, name)
+    ours = {"true_divide": "divide", "absolute": "abs", "amax": "max", "dot": "matmul"}.get(name, name)
     if ours in FUNCTIONS:
         return f"NumPy's {name} was called on a tape variable; call adntn_ref.ad.{ours}"
     return f"NumPy's {name} was called on a tape variable, and the tape has no rule for it; adntn_ref.ad has others"

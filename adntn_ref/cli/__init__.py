@@ -13,7 +13,7 @@ from typing import NoReturn
 from adntn_ref._version import __version__
 from adntn_ref.ad.moving import available
 from adntn_ref.backend import BACKEND_VARIABLE
-from adntn_ref.cli import commands, data, demo, draw, experiment, report, sweep
+from adntn_ref.cli import commands, data, demo, draw, experiment, export, report, sweep
 from adntn_ref.cli.output import Output
 from adntn_ref.errors import AdntnError
 from adntn_ref.program.memory import LIMIT_VARIABLE, parse_bytes
@@ -40,7 +40,11 @@ def build_parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     adders = (demo.add, commands.add_compress, commands.add_expand, commands.add_cost, commands.add_info, data.add)
     seeded = [add(subparsers) for add in adders]
-    for sub, run in (*seeded, *experiment.add(subparsers), *(more.add(subparsers) for more in (sweep, report, draw))):
+    for sub, run in (
+        *seeded,
+        *experiment.add(subparsers),
+        *(more.add(subparsers) for more in (sweep, report, draw, export)),
+    ):
         sub.formatter_class = argparse.RawDescriptionHelpFormatter
         sub.set_defaults(run=run)
         sub.add_argument("--json", action="store_true", help="print one JSON object and nothing else")

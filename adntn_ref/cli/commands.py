@@ -9,9 +9,10 @@ from adntn_ref.cli.output import Output, count, size
 from adntn_ref.compression.atomic import require_new
 from adntn_ref.compression.axes import ORDERS
 from adntn_ref.compression.files import load_compressed, read_header
-from adntn_ref.compression.h5file import open_tensors
 from adntn_ref.compression.method import STEPS
-from adntn_ref.compression.tensorfile import suffix_of, write_tensors
+from adntn_ref.compression.pretrained import destination, write_config
+from adntn_ref.compression.sources import open_tensors
+from adntn_ref.compression.tensorfile import write_tensors
 from adntn_ref.compression.weights import compress_file
 from adntn_ref.errors import SpecError
 from adntn_ref.networks.layer import LayerCost, layer_cost
@@ -28,11 +29,13 @@ def add_compress(subparsers: Any) -> Made:
         description="Fit a network to each selected weight by Euclidean distance and write the cores.",
         epilog='example:\n  adntn-ref compress model.safetensors --layer "fc*.weight" --layers 5 -o small.safetensors',
     )
-    parser.add_argument("file", help="safetensors, npz or HDF5 file of named tensors")
+    parser.add_argument("file", help="safetensors, npz or HDF5 file; an index, a folder, or a quoted glob of shards")
     parser.add_argument(
         "--layer", action="append", required=True, metavar="GLOB", help="which tensors; may be repeated"
     )
-    parser.add_argument("-o", "--output", required=True, metavar="OUT", help="safetensors or npz file to write")
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="OUT", help="safetensors or npz file to write, or a folder"
+    )
     parser.add_argument(
         "--order",
         choices=ORDERS,
@@ -58,6 +61,7 @@ def add_compress(subparsers: Any) -> Made:
     )
     parser.add_argument("--restarts", type=int, default=1, metavar="K", help="starts of each fit, the best kept")
     parser.add_argument("--cores-only", action="store_true", help="leave the other tensors of the file out")
+    parser.add_argument("--widen", action="store_true", help="read float16 and bfloat16 as float32")
     parser.add_argument("--force", action="store_true", help="overwrite OUT")
     add_network_options(parser)
     return parser, run_compress
@@ -65,9 +69,10 @@ def add_compress(subparsers: Any) -> Made:
 
 def run_compress(options: argparse.Namespace, output: Output) -> int:
     """Run ``compress``."""
+    target, config = destination(options.file, options.output, options.force)
     facts = compress_file(
         options.file,
-        options.output,
+        target,
         options.layer,
         lambda shape: network_for(options, shape),
         order=options.order,
@@ -78,9 +83,12 @@ def run_compress(options: argparse.Namespace, output: Output) -> int:
         restarts=options.restarts,
         seed=options.seed,
         cores_only=options.cores_only,
+        widen=options.widen,
         force=options.force,
         progress=output.talks,
     )
+    if config is not None:
+        write_config(target.parent, config)
     rows = [
         [
             row["name"],
@@ -109,19 +117,23 @@ def add_expand(subparsers: Any) -> Made:
         description="Generate every weight of a compressed file and write a file of dense tensors.",
         epilog="example:\n  adntn-ref expand small.safetensors -o dense.safetensors",
     )
-    parser.add_argument("file", help="file written by adntn-ref compress or demo")
-    parser.add_argument("-o", "--output", required=True, metavar="OUT", help="safetensors or npz file to write")
+    parser.add_argument("file", help="file or folder written by adntn-ref compress or demo")
+    parser.add_argument(
+        "-o", "--output", required=True, metavar="OUT", help="safetensors or npz file to write, or a folder"
+    )
     parser.add_argument("--force", action="store_true", help="overwrite OUT")
     return parser, run_expand
 
 
 def run_expand(options: argparse.Namespace, output: Output) -> int:
     """Run ``expand``."""
-    suffix_of(options.output)
-    require_new(options.output, options.force)
+    target, config = destination(options.file, options.output, options.force)
+    require_new(target, options.force)
     compressed = load_compressed(options.file)
     tensors = compressed.expand()
-    write_tensors(options.output, tensors, compressed.metadata, force=options.force)
+    write_tensors(target, tensors, compressed.metadata, force=options.force)
+    if config is not None:
+        write_config(target.parent, config)
     output.line(f"{len(compressed.entries)} generated and {len(compressed.dense)} other tensors in {options.output}")
     output.result({"output": str(options.output), "generated": list(compressed.entries), "tensors": list(tensors)})
     return 0
@@ -233,7 +245,7 @@ def add_info(subparsers: Any) -> Made:
         description="List the tensors of a file, and for a compressed file the networks that make its weights.",
         epilog="example:\n  adntn-ref info small.safetensors",
     )
-    parser.add_argument("file", help="safetensors or npz file")
+    parser.add_argument("file", help="safetensors, npz or HDF5 file; an index, a folder, or a quoted glob of shards")
     return parser, run_info
 
 
@@ -249,7 +261,7 @@ def run_info(options: argparse.Namespace, output: Output) -> int:
     }
     rows = []
     if header is not None:
-        compressed = load_compressed(options.file)
+        compressed = load_compressed(file.path)
         facts.update({key: header[key] for key in ("format_version", "library_version", "seed")})
         for name, entry in compressed.entries.items():
             net = entry.network

@@ -25,8 +25,8 @@ from adntn_ref._version import __version__
 from adntn_ref.ad.arrays import Array, is_complex
 from adntn_ref.ad.moving import choose_backend, on_host, to_backend
 from adntn_ref.compression.axes import check_axes, inverse, turned, turned_shape
-from adntn_ref.compression.h5file import H5File
-from adntn_ref.compression.tensorfile import TensorFile, write_tensors
+from adntn_ref.compression.sources import ShardedFile, Tensors, open_tensors
+from adntn_ref.compression.tensorfile import write_tensors
 from adntn_ref.errors import AdntnError, FileFormatError, SpecError
 from adntn_ref.networks.base import Network, Params
 from adntn_ref.networks.registry import from_spec
@@ -129,7 +129,7 @@ def _facts(entry: Entry) -> dict[str, Any]:
     return facts if entry.axes is None else {**facts, "axes": list(entry.axes)}
 
 
-def read_header(file: TensorFile | H5File) -> dict[str, Any] | None:
+def read_header(file: Tensors) -> dict[str, Any] | None:
     """Return the header of a compressed file, None for a plain tensor file.
 
     Raises
@@ -155,14 +155,16 @@ def read_header(file: TensorFile | H5File) -> dict[str, Any] | None:
 
 
 def load_compressed(path: str | Path) -> CompressedFile:
-    """Read a compressed model and check it against its header.
+    """Read a compressed model, from a file or a folder that holds one, and check it against its header.
 
     Raises
     ------
     FileFormatError
         If the file is truncated, not a compressed file, of a newer format version, or cores and header disagree.
     """
-    file = TensorFile(path)
+    file = open_tensors(path)
+    if isinstance(file, ShardedFile):
+        raise FileFormatError(f"{path} is several files; a compressed model is one")
     header = read_header(file)
     if header is None:
         raise FileFormatError(f"{path} holds no generated weights: it was not written by adntn_ref")
@@ -186,7 +188,7 @@ def _require_version(header: dict[str, Any]) -> None:
         raise SpecError(f"format version 1 has no axes, but {', '.join(turned_ones)} has")
 
 
-def _entry(file: TensorFile, name: str, facts: dict[str, Any], pairs: set[str]) -> Entry:
+def _entry(file: Tensors, name: str, facts: dict[str, Any], pairs: set[str]) -> Entry:
     network = from_spec(facts["spec"])
     params = {}
     for core in network.core_shapes:

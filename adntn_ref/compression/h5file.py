@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from adntn_ref.ad.arrays import Array
-from adntn_ref.compression.tensorfile import TensorFile
 from adntn_ref.errors import FileFormatError, NothingSelected
 from adntn_ref.extras import need
 
@@ -15,6 +16,8 @@ MAX_DATASETS = 100_000
 class H5File:
     """An HDF5 file of arrays; a tensor's name is its path in the file. The interface is that of ``TensorFile``.
 
+    With ``widen`` float16 is read as float32.
+
     Raises
     ------
     FileFormatError
@@ -23,7 +26,8 @@ class H5File:
         If h5py is not installed.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, widen: bool = False) -> None:
+        self.widen = widen
         self.path = Path(path)
         self.kind = self.path.suffix
         self.shapes: dict[str, tuple[int, ...]] = {}
@@ -35,7 +39,8 @@ class H5File:
 
         def note(name: str, item: Any) -> None:
             if isinstance(item, h5py.Dataset) and item.dtype.kind in "fiubc" and len(self.shapes) < MAX_DATASETS:
-                self.shapes[name], self.dtypes[name] = tuple(int(n) for n in item.shape), item.dtype.name
+                self.shapes[name] = tuple(int(n) for n in item.shape)
+                self.dtypes[name] = "float32" if widen and item.dtype.name == "float16" else item.dtype.name
 
         try:
             with h5py.File(self.path, "r") as file:
@@ -67,9 +72,4 @@ class H5File:
             raise FileFormatError(f"tensor {name} of {self.path} cannot be read: {error}") from error
         if array.shape != self.shapes[name]:
             raise FileFormatError(f"{self.path} changed while it was read")
-        return array
-
-
-def open_tensors(path: str | Path) -> TensorFile | H5File:
-    """Open a file of named tensors by its suffix: safetensors, npz, or (to read only) HDF5."""
-    return H5File(path) if Path(path).suffix in H5_SUFFIXES else TensorFile(path)
+        return array.astype(np.float32) if self.widen and array.dtype == np.float16 else array

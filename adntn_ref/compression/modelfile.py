@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from adntn_ref.ad.arrays import REAL, backend_of
-from adntn_ref.compression.h5file import open_tensors
+from adntn_ref.compression.sources import open_tensors
 from adntn_ref.compression.tensorfile import write_tensors
 from adntn_ref.errors import DTypeError, ParameterError
 from adntn_ref.nn.models import COUNTS, Params, Sequential

@@ -41,6 +41,7 @@ _SAFE_DTYPES = {
     "BOOL": "bool",
     "C64": "complex64",
 }
+HALF = ("float16", "bfloat16")
 _READ_DTYPES = frozenset(_SAFE_DTYPES.values()) - {"bfloat16"}
 # What broken bytes make json, ast, zipfile, its decompressors and NumPy raise: by no means all of it ValueError.
 _UNREADABLE = (
@@ -63,19 +64,24 @@ _UNREADABLE = (
 class TensorFile:
     """An open file of named tensors; ``shapes`` and ``dtypes`` are known without reading the tensors.
 
+    With ``widen`` float16 and bfloat16 are read as float32, which holds each of their numbers exactly.
+
     Raises
     ------
     FileFormatError
         If the file is missing, has another suffix, is truncated, or is not what its suffix says.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, widen: bool = False) -> None:
         self.path = Path(path)
         self.kind = suffix_of(self.path)
+        self.widen = widen
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.dtypes: dict[str, str] = {}
         self.metadata: dict[str, str] = {}
         self._members: dict[str, str] = {}
+        self._spans: dict[str, tuple[int, int]] = {}
+        self._stored: dict[str, str] = {}  # dtypes as the file has them
         try:
             if not self.path.is_file():
                 raise FileFormatError(f"there is no file {self.path}")
@@ -87,6 +93,9 @@ class TensorFile:
             raise
         except (*_UNREADABLE, MemoryError) as error:
             raise FileFormatError(f"{self.path} is no readable {self.kind[1:]} file: {_reason(error)}") from error
+        self._stored = dict(self.dtypes)
+        if widen:
+            self.dtypes = {name: "float32" if dtype in HALF else dtype for name, dtype in self.dtypes.items()}
 
     @property
     def names(self) -> list[str]:
@@ -109,10 +118,14 @@ class TensorFile:
             raise NothingSelected(f"{self.path} has no tensor {name!r}; it has {', '.join(self.names[:20])}")
         if self.kind == ".safetensors" and self.dtypes[name] not in _READ_DTYPES:
             raise DTypeError(
-                f"tensor {name} of {self.path} is {self.dtypes[name]}, which NumPy lacks; convert it to float32 first"
+                f"tensor {name} of {self.path} is {self.dtypes[name]}, which NumPy lacks; convert it to float32 first,"
+                " or read bfloat16 widened (--widen)"
             )
         try:
-            return self._read_npz(name) if self.kind == ".npz" else self._read_safetensors(name)
+            if self._stored.get(name) == "bfloat16":
+                return self._read_bfloat16(name)
+            read = self._read_npz(name) if self.kind == ".npz" else self._read_safetensors(name)
+            return read.astype("float32") if self.widen and self._stored.get(name) in HALF else read
         except FileFormatError:
             raise
         except _UNREADABLE as error:
@@ -125,6 +138,14 @@ class TensorFile:
                 return archive.get_tensor(name)
         except package.SafetensorError as error:
             raise FileFormatError(f"tensor {name} of {self.path} cannot be read: {error}") from error
+
+    def _read_bfloat16(self, name: str) -> Array:
+        """Return the tensor as float32: a bfloat16 is the upper half of one."""
+        shape, (start, size) = self.shapes[name], self._spans[name]
+        if size != 2 * prod(shape):
+            raise FileFormatError(f"tensor {name} of {self.path} has {size} bytes, its shape {shape} needs others")
+        upper = np.fromfile(self.path, "<u2", prod(shape), offset=start)
+        return (upper.astype(np.uint32) << 16).view(np.float32).reshape(shape)
 
     def _read_npz(self, name: str) -> Array:
         with zipfile.ZipFile(self.path) as archive, archive.open(self._members[name]) as stream:
@@ -154,6 +175,7 @@ class TensorFile:
             if not whole or not 0 <= begin <= end <= size - 8 - length:
                 raise FileFormatError(f"{self.path} is truncated: tensor {name!r} lies beyond its end")
             self.shapes[name] = shape
+            self._spans[name] = (8 + length + begin, end - begin)
             self.dtypes[name] = _SAFE_DTYPES.get(entry["dtype"], str(entry["dtype"]).lower())
 
     def _open_npz(self) -> None:

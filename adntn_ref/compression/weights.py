@@ -9,9 +9,9 @@ from adntn_ref.compression.atomic import require_new
 from adntn_ref.compression.axes import axes_of, turned, turned_shape
 from adntn_ref.compression.files import Entry, read_header, save_compressed
 from adntn_ref.compression.fit import fit
-from adntn_ref.compression.h5file import H5File, open_tensors
 from adntn_ref.compression.method import Method
-from adntn_ref.compression.tensorfile import TensorFile, require_storable, suffix_of
+from adntn_ref.compression.sources import Tensors, open_tensors
+from adntn_ref.compression.tensorfile import require_storable, suffix_of
 from adntn_ref.errors import ArrayError, DTypeError, FileFormatError
 from adntn_ref.networks.base import Network
 from adntn_ref.nn.models import select
@@ -31,6 +31,7 @@ def compress_file(
     restarts: int = 1,
     seed: int = 0,
     cores_only: bool = False,
+    widen: bool = False,
     force: bool = False,
     progress: bool = False,
 ) -> dict[str, Any]:
@@ -40,7 +41,8 @@ def compress_file(
 
     Parameters
     ----------
-    source, output : safetensors or npz files; the source may be HDF5 too (extra ``h5``)
+    source : see :func:`~adntn_ref.compression.sources.open_tensors`: a file, a glob of shards, an index, a folder
+    output : a safetensors or npz file
     patterns : globs of tensor names; each must match
     network_of : shape -> network; the shape is (outputs, inputs, ...) whatever the file's order
     order : ``"hwio"`` for files of Keras: kernels of convolutions are (height, width, inputs, outputs) and dense ones
@@ -49,6 +51,7 @@ def compress_file(
         sgd by default
     seed : the k-th selected tensor's fit starts from seed + k
     cores_only : leave the tensors that were not selected out of the output
+    widen : read float16 and bfloat16 as float32, which is exact; the output holds float32 then
 
     Returns
     -------
@@ -61,7 +64,7 @@ def compress_file(
     """
     suffix_of(output)
     require_new(output, force)
-    file = open_tensors(source)
+    file = open_tensors(source, widen=widen)
     if read_header(file) is not None:
         raise FileFormatError(f"{source} holds generated weights already; turn them into dense ones first (expand)")
     require_storable(output, file.dtypes if not cores_only else {})
@@ -113,10 +116,10 @@ def check_weight(name: str, shape: tuple[int, ...], dtype: str) -> None:
             f"tensor {name} has shape {shape}; allowed: 2-D (dense) and 4-D (convolution) weights, not empty"
         )
     if dtype not in REAL:
-        raise DTypeError(f"tensor {name} has dtype {dtype}; allowed: {', '.join(REAL)}; convert it first")
+        raise DTypeError(f"tensor {name} has dtype {dtype}; allowed: {', '.join(REAL)}; half precision: --widen")
 
 
-def read_weight(file: TensorFile | H5File, name: str, order: str = "oihw") -> Array:
+def read_weight(file: Tensors, name: str, order: str = "oihw") -> Array:
     """Read a weight as (outputs, inputs, ...), in C order; ``order`` is the file's, see :func:`compress_file`.
 
     Raises
