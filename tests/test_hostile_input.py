@@ -112,7 +112,9 @@ def test_the_largest_networks_are_described_at_once() -> None:
     assert time.process_time() - started < 3
 
 
-@pytest.mark.parametrize("text", ["[" * 10**5, '{"a":' * 10**5, "[" * 101 + "]" * 101, "1" * 5000, '"\\ud800"', b"\xff"])
+@pytest.mark.parametrize(
+    "text", ["[" * 10**5, '{"a":' * 10**5, "[" * 102 + "]" * 102, "1" * 5000, '"\\ud800"', b"\xff"]
+)
 def test_json_bombs(text: str | bytes) -> None:
     quickly(lambda: parse_json(text), ValueError)
 
@@ -380,7 +382,14 @@ def test_records_are_read_as_what_they_should_be(tmp_path: Path) -> None:
         path.write_text(text)
         quickly(lambda: read_json(path), RecordError)
     quickly(lambda: require_result(path, {"title": 1}), RecordError)
-    for value, shape in ((10**300, int), (10**300, float), (float("nan"), float), (True, int), ([1], (int, int)), (1, [int])):
+    for value, shape in (
+        (10**300, int),
+        (10**300, float),
+        (float("nan"), float),
+        (True, int),
+        ([1], (int, int)),
+        (1, [int]),
+    ):
         with pytest.raises(RecordError, match="here must be a"):
             require_shape("here", value, shape)
     require_shape("here", {"a": [1, 2.5], "b": None}, {"a": (int, float)})
@@ -428,9 +437,8 @@ def pickles_in(path: Path) -> list[str]:
                 allowed = [k.value for k in node.keywords if k.arg == "allow_pickle"]
                 if not any(isinstance(value, ast.Constant) and value.value is False for value in allowed):
                     found += [f"{path.name}:{node.lineno} {node.func.attr} without allow_pickle=False"]
-        if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
-            if not (isinstance(node.value, ast.Constant) and node.value.value is False):
-                found.append(f"{path.name}:{node.lineno} allows pickles")
+        if isinstance(node, ast.keyword) and node.arg == "allow_pickle" and ast.unparse(node.value) != "False":
+            found.append(f"{path.name}:{node.lineno} allows pickles")
         if isinstance(node, ast.Name) and node.id in ("eval", "exec"):
             found.append(f"{path.name}:{node.lineno} evaluates text")
     return found
@@ -439,6 +447,12 @@ def pickles_in(path: Path) -> list[str]:
 def test_no_source_unpickles(tmp_path: Path) -> None:
     assert len(SOURCES) > 200
     assert [line for path in SOURCES for line in pickles_in(path)] == []
-    for bad in ("import pickle", "from pickle import loads", "np.load(x)", "np.load(x, allow_pickle=True)", "eval('1')"):
+    for bad in (
+        "import pickle",
+        "from pickle import loads",
+        "np.load(x)",
+        "np.load(x, allow_pickle=True)",
+        "eval('1')",
+    ):
         (tmp_path / "bad.py").write_text(bad)
         assert pickles_in(tmp_path / "bad.py"), bad

@@ -143,7 +143,10 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _is_row(row: Any) -> bool:
-    if not isinstance(row, dict) or not {*Record.KEY, "relative_error", "shape", "parameters", "seconds", "how"} <= row.keys():
+    if (
+        not isinstance(row, dict)
+        or not {*Record.KEY, "relative_error", "shape", "parameters", "seconds", "how"} <= row.keys()
+    ):
         return False
     texts = all(isinstance(row[key], str) for key in ("file", "layer", "order", "family", "how"))
     numbers = (row[key] for key in ("share", "steps", "start_share", "seed", "relative_error", "parameters", "seconds"))

@@ -87,7 +87,11 @@ def _networks(options: argparse.Namespace) -> dict[str, Network]:
 def _write(networks: dict[str, Network], options: argparse.Namespace) -> list[str]:
     """Write the picture; of several networks one each, with the tensor's name in the file's."""
     target = Path(options.output)
-    paths = [target] if len(networks) == 1 else [target.with_stem(f"{target.stem}-{quote(name, safe=' ')}") for name in networks]
+    paths = (
+        [target]
+        if len(networks) == 1
+        else [target.with_stem(f"{target.stem}-{quote(name, safe=' ')}") for name in networks]
+    )
     for path in paths:
         require_new(path, options.force)
     for path, network in zip(paths, networks.values(), strict=True):

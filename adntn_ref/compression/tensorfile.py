@@ -42,6 +42,8 @@ _SAFE_DTYPES = {
 }
 _ITEM_BYTES = {name: 2 if kind == "bfloat16" else np.dtype(kind).itemsize for name, kind in _SAFE_DTYPES.items()}
 _READ_DTYPES = frozenset(_SAFE_DTYPES.values()) - {"bfloat16"}
+
+
 class TensorFile:
     """An open file of named tensors; ``shapes`` and ``dtypes`` are known without reading the tensors.
 

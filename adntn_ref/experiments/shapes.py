@@ -9,8 +9,8 @@ from adntn_ref.errors import RecordError
 from adntn_ref.program.modes import MAX_ENTRIES, shown
 
 Shape = Any
-"""A kind (``str``, ``int``, ``float`` for any finite number, ``bool``), a list of one shape (any number of them), a tuple
-of shapes (so many), a dict of shapes (at least these keys; ``"*"`` for every other), or :class:`Maybe` of a shape."""
+"""A kind (``str``, ``int``, ``float`` for any finite number, ``bool``), a list of one shape (any number of them), a
+tuple of shapes (so many), a dict of shapes (at least these keys; ``"*"`` for every one), or :class:`Maybe`."""
 
 
 class Maybe:

@@ -44,13 +44,11 @@ def parse_toml(text: str, what: str) -> dict[str, Any]:
     Raises
     ------
     ConfigError
-        If it is no TOML, too long, nested deeper than 100, has keys of too many parts, or values that :func:`require_plain`
-        refuses.
+        If it is no TOML, too long, nested deeper than 100, has keys of too many parts, or values that
+        :func:`require_plain` refuses.
     """
     if len(text) > MAX_BYTES or any(line.count(".") > MAX_DOTS for line in text.split("\n")):
-        raise ConfigError(
-            f"{what} cannot be read as TOML: allowed are {MAX_BYTES} bytes and {MAX_DOTS} dots in a line"
-        )
+        raise ConfigError(f"{what} cannot be read as TOML: allowed are {MAX_BYTES} bytes and {MAX_DOTS} dots in a line")
     try:
         found = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # integers of 4,301 digits, and lists in lists in lists

@@ -222,7 +222,7 @@ def _count(network: Network) -> int:
 
 
 def _bricks(network: Network) -> int:
-    """Return how many bricks there are at most: of all cores, these are the only ones that a number alone can make many."""
+    """Return how many bricks there are at most: of all cores, the only ones that a number alone can make many."""
     if isinstance(network, Combination):
         return sum(map(_bricks, network._parts))
     return network.layers * len(network.placement.modes) if isinstance(network, BrickWall) else 0

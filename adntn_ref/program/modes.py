@@ -178,7 +178,9 @@ def resolve_layout(
         _require_room(column, columns, "col_modes", "columns")
         chosen = (*row, *column) if kind == "axes" else tuple(interleave(list(row), list(column)))
         if modes is not None and positive_integers(modes, "modes") != chosen:
-            raise SpecError(f"layout={kind!r} takes row_modes and col_modes; the modes then are {chosen}, not {shown(modes)}")
+            raise SpecError(
+                f"layout={kind!r} takes row_modes and col_modes; the modes then are {chosen}, not {shown(modes)}"
+            )
         layout = Layout(sizes, chosen, kind, row, column)
     if not 2 <= len(layout.modes) <= MAX_MODES:
         raise SpecError(f"a network needs 2 to {MAX_MODES} modes, got {len(layout.modes)}")

@@ -1,8 +1,5 @@
 """Inputs that once broke a promise, the smallest of each place: (target, input, what it did)."""
 
-import json
-
-from fuzz.mutate import DEEP
 from fuzz.targets.config import SMALL
 
 FOUND: list[tuple[str, bytes, str]] = [

@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fuzz.mutate import Mutate, of_bytes
-
 from adntn_ref.errors import AdntnError
+from fuzz.mutate import Mutate, of_bytes
 
 SECONDS = 1.0
 """CPU time that any input may take."""

@@ -1,8 +1,8 @@
 """Fuzz the readers: ``python tests/fuzz/run.py [--target NAME] [--seconds S | --runs N]``; needs the extra ``fuzz``.
 
-Each target runs in a process of its own under atheris (libFuzzer), which keeps what reaches new code of ``adntn_ref`` in
-a folder of its own, from where a later run goes on. What breaks a promise is kept under ``findings``, once for each place
-in the source, and the run goes on; a crash or a hang of the process ends it, and is named.
+Each target runs in a process of its own under atheris (libFuzzer), which keeps what reaches new code of
+``adntn_ref`` in a folder of its own, from where a later run goes on. What breaks a promise is kept under ``findings``,
+once for each place in the source, and the run goes on; a crash or a hang of the process ends it, and is named.
 """
 
 import argparse
@@ -57,7 +57,14 @@ def fuzz(name: str, options: argparse.Namespace) -> dict[str, Any]:
     (where / "stats.json").unlink(missing_ok=True)
     limit = [f"-runs={options.runs}"] if options.runs else [f"-max_total_time={options.seconds}"]
     fixed = ["-timeout=30", "-rss_limit_mb=2048", f"-artifact_prefix={where}/findings/", f"-dict={where}/words"]
-    command = [sys.executable, str(HERE.with_name("worker.py")), name, str(where), str(options.runs or 0)]
+    command = [
+        sys.executable,
+        str(HERE.with_name("worker.py")),
+        TARGETS[name].one.__module__,
+        name,
+        str(where),
+        str(options.runs or 0),
+    ]
     command += [str(where / "corpus"), *limit, *fixed, f"-max_len={TARGETS[name].longest}", "-print_final_stats=1"]
     done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
     (where / "log.txt").write_text(done.stderr, encoding="utf8")
@@ -83,14 +90,17 @@ def line(row: dict[str, Any]) -> str:
     rate = row["executions"] / max(row.get("cpu", 0), 1e-9)
     ended = f"\n    ended by {row['ended']}" if row["ended"] else ""
     return (
-        f"{row['target']:16} {row['executions']:>10,} executions ({rate:,.0f} a CPU second), {row['accepted']:,} accepted,"
-        f" {row['edges']} edges, slowest {row['slowest']:.3f} s, peak {row['peak'] / 2**20:.2f} MiB,"
+        f"{row['target']:16} {row['executions']:>10,} executions ({rate:,.0f} a CPU second),"
+        f" {row['accepted']:,} accepted, {row['edges']} edges, slowest {row['slowest']:.3f} s, peak {row['peak'] / 2**20:.2f} MiB,"
         f" {len(row['findings'])} findings{found}{ended}"
     )
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    lines = ["| target | executions | with earlier | accepted | edges | slowest, s | peak, MiB | findings |", 8 * "|---" + "|"]
+    lines = [
+        "| target | executions | with earlier | accepted | edges | slowest, s | peak, MiB | findings |",
+        8 * "|---" + "|",
+    ]
     for row in rows:
         counts = (f"{row[key]:,}" for key in ("executions", "total", "accepted", "edges"))
         cells = (row["target"], *counts, f"{row['slowest']:.3f}")

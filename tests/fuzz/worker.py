@@ -1,4 +1,4 @@
-"""The process that fuzzes one target: ``worker.py NAME FOLDER RUNS`` and then the arguments of libFuzzer."""
+"""The process that fuzzes one target: ``worker.py MODULE NAME FOLDER RUNS`` and then the arguments of libFuzzer."""
 
 import hashlib
 import json
@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 import traceback
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,10 @@ import atheris  # noqa: E402
 
 with atheris.instrument_imports(include=["adntn_ref"]):
     from fuzz.harness import Finding, Target, check, folder
-    from fuzz.targets import TARGETS
+
+    TARGETS = {
+        target.name: target for target in import_module(sys.argv[1]).TARGETS
+    }  # no other: to instrument takes long
 
 EVERY = 64
 """One execution of so many is measured for its memory, which slows it down; at the end so is all that was kept."""
@@ -64,7 +68,11 @@ class Run:
 
     def keep(self, data: bytes, error: BaseException) -> None:
         """Keep an input that broke a promise, the first of each place."""
-        own = [f for f in traceback.extract_tb(error.__traceback__) if "adntn_ref" in f.filename or "validation" in f.filename]
+        own = [
+            f
+            for f in traceback.extract_tb(error.__traceback__)
+            if "adntn_ref" in f.filename or "validation" in f.filename
+        ]
         last = f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else "harness"
         text = str(error) if isinstance(error, Finding) else ""
         place = f"{type(error).__name__} {last}{' ' if text else ''}{''.join(c for c in text if not c.isdigit())[:40]}"
@@ -79,7 +87,7 @@ class Run:
 
 
 def main() -> None:
-    name, where, runs, *rest = sys.argv[1:]
+    name, where, runs, *rest = sys.argv[2:]
     run = Run(TARGETS[name], Path(where), int(runs))
     for seed in TARGETS[name].seeds():  # imports and caches, before memory is limited
         run.one(seed)

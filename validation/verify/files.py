@@ -176,7 +176,7 @@ def _load(folder: Path, file: str) -> Array:
 def _npy(file: Path) -> Array:
     """Read an .npy file, whose header is compared with the file's size first; FileFormatError, OSError."""
     with file.open("rb") as stream:
-        return read_npy(stream, file.stat().st_size)
+        return np.asarray(read_npy(stream, file.stat().st_size))
 
 
 def _inside(folder: Path, file: str) -> Path:

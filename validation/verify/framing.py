@@ -73,7 +73,7 @@ def _npy(array: Array) -> bytes:
 
 
 def _array(blob: bytes) -> Array:
-    return read_npy(io.BytesIO(blob), len(blob))
+    return np.asarray(read_npy(io.BytesIO(blob), len(blob)))
 
 
 def _is_entry(name: object, size: object) -> bool:

@@ -1,8 +1,7 @@
 """Binary files of CIFAR-10 and CIFAR-100; an input stands for its labels and first pixels, the rest is zero."""
 
-from fuzz.harness import Target, file_of
-
 from adntn_ref.nn.cifar import PIXELS, read_cifar
+from fuzz.harness import Target, file_of
 
 SHORT = 4
 """Bytes of an input that begin a record."""
@@ -24,5 +23,11 @@ def one(data: bytes) -> None:
 
 
 TARGETS = [
-    Target("cifar", one, lambda: [b"\0\1\3\0\0\0", b"\1\1\5\77\0\0\1\2\0\0", b"\0\0\3\0", b"\0\2\3\0"], unpacked=769, longest=64)
+    Target(
+        "cifar",
+        one,
+        lambda: [b"\0\1\3\0\0\0", b"\1\1\5\77\0\0\1\2\0\0", b"\0\0\3\0", b"\0\2\3\0"],
+        unpacked=769,
+        longest=64,
+    )
 ]

@@ -3,15 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from fuzz.harness import Target, file_of
-from fuzz.mutate import of_json, of_toml
-
 import adntn_ref.experiments
 from adntn_ref.compression.jsontext import parse_json
 from adntn_ref.errors import ConfigError
 from adntn_ref.experiments.config import CHECKS, Config, config_of, read_config
 from adntn_ref.experiments.plan import make_plan
 from adntn_ref.experiments.sweep import Sweep, read_sweep
+from fuzz.harness import Target, file_of
+from fuzz.mutate import of_json, of_toml
 
 SHIPPED = Path(adntn_ref.experiments.__file__).parent
 
@@ -70,7 +69,15 @@ row = "b"
 [quick]
 dense = {epochs = 1}
 """
-WORDS: Any = (*CHECKS, *(key for table in CHECKS.values() for key in table), "parameters", "parts", "combine", "layer", "row")
+WORDS: Any = (
+    *CHECKS,
+    *(key for table in CHECKS.values() for key in table),
+    "parameters",
+    "parts",
+    "combine",
+    "layer",
+    "row",
+)
 WORDS = (*dict.fromkeys(WORDS), "inf", "nan", "1979-05-27T07:32:00Z", "0xffff", "title", "seeds", "rivals", "network")
 TARGETS = [
     Target("config", toml, _rows, words=WORDS, mutate=of_toml),

@@ -3,12 +3,12 @@
 import io
 
 import numpy as np
-from fuzz.harness import Target
-from fuzz.mutate import with_length
 
 from adntn_ref.validation.verify.framing import MAGIC, read_message, write_message
 from adntn_ref.validation.verify.process import functions_in, part_in
 from adntn_ref.validation.verify.worker import request_from
+from fuzz.harness import Target
+from fuzz.mutate import with_length
 
 
 def message(header: object, **arrays: object) -> bytes:
@@ -49,7 +49,19 @@ def _messages() -> list[bytes]:
     ]
 
 
-WORDS = ("ADNTNMSG", "header", "arrays", "group", "faults", "functions", "error", "weight", "RAISED", "GARBAGE", "shapes")
+WORDS = (
+    "ADNTNMSG",
+    "header",
+    "arrays",
+    "group",
+    "faults",
+    "functions",
+    "error",
+    "weight",
+    "RAISED",
+    "GARBAGE",
+    "shapes",
+)
 TARGETS = [
     Target("framing", frames, _messages, words=WORDS, mutate=with_length(MAGIC)),
     Target("answer", answer, _messages, words=WORDS, mutate=with_length(MAGIC)),

@@ -4,10 +4,10 @@ import io
 
 import h5py
 import numpy as np
-from fuzz.harness import Target, file_of
 
 from adntn_ref.compression.h5file import H5File
 from adntn_ref.compression.npy import MAX_RATIO
+from fuzz.harness import Target, file_of
 
 
 def one(data: bytes) -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 from data_files import idx
-from fuzz.harness import Target, file_of
 
 from adntn_ref.nn.idx import MAX_RATIO, _read_idx, read_idx
+from fuzz.harness import Target, file_of
 
 FILES = [idx(np.arange(6, dtype=kind).reshape(2, 3)) for kind in ("u1", "i1", "i2", "i4", "f4", "f8")]
 

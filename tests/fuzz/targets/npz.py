@@ -5,12 +5,12 @@ import json
 import zipfile
 
 import numpy as np
-from fuzz.harness import Target, file_of
-from fuzz.mutate import of_json
 
 from adntn_ref.compression.checkpoints import HEADER, load_checkpoint
 from adntn_ref.compression.npy import MAX_RATIO, read_npy, read_npz
 from adntn_ref.compression.tensorfile import METADATA_ENTRY, TensorFile
+from fuzz.harness import Target, file_of
+from fuzz.mutate import of_json
 
 IDENTITY = {"model": "a", "steps": 3}
 
@@ -84,6 +84,18 @@ TARGETS = [
     Target("npz-all", archive, _files, unpacked=MAX_RATIO),
     Target("npy", stream, lambda: list(map(npy, _arrays())), words=("descr", "fortran_order", "shape", "True", "<f8")),
     Target("checkpoint", checkpoint, _checkpoints, unpacked=MAX_RATIO),
-    Target("checkpoint-head", checkpoint_header, lambda: [header(), header(version=2), header(identity={})], words=WORDS, mutate=of_json),
-    Target("npz-metadata", metadata, lambda: [b'{"format": "pt"}', b'{"adntn_ref": "{}"}'], words=("adntn_ref",), mutate=of_json),
+    Target(
+        "checkpoint-head",
+        checkpoint_header,
+        lambda: [header(), header(version=2), header(identity={})],
+        words=WORDS,
+        mutate=of_json,
+    ),
+    Target(
+        "npz-metadata",
+        metadata,
+        lambda: [b'{"format": "pt"}', b'{"adntn_ref": "{}"}'],
+        words=("adntn_ref",),
+        mutate=of_json,
+    ),
 ]

@@ -6,10 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fuzz.harness import Target, file_of, folder, parts_of
-from fuzz.mutate import of_json
-from fuzz.targets.npz import npy, npz
-from fuzz.targets.config import SMALL
 
 import adntn_ref.validation.vectors.records as vectors
 from adntn_ref.experiments.compare import compare
@@ -22,6 +18,10 @@ from adntn_ref.validation.equal_count import once, read_rows
 from adntn_ref.validation.vectors.store import ARRAYS_FILE, INDEX_FILE, describe, read
 from adntn_ref.validation.verify.files import REQUEST, load_case, read_answer, read_request
 from adntn_ref.validation.verify.verdicts import Request
+from fuzz.harness import Target, file_of, folder, parts_of
+from fuzz.mutate import of_json
+from fuzz.targets.config import SMALL
+from fuzz.targets.npz import npy, npz
 
 
 def place(name: str, files: dict[str, bytes]) -> Path:
@@ -100,7 +100,14 @@ def _config() -> bytes:
 
 _made = b""
 ROW = {"ratio": 2.5, "accuracy": 0.9, "accuracies": [0.9], "interval": [0.8, 0.95], "interval_one_seed": [0.8, 0.95]}
-ROW |= {"parameters": 40, "model_parameters": 90, "spread": None, "retention": 1.0, "stage1_accuracy": None, "layers": {}}
+ROW |= {
+    "parameters": 40,
+    "model_parameters": 90,
+    "spread": None,
+    "retention": 1.0,
+    "stage1_accuracy": None,
+    "layers": {},
+}
 LAYER = {"weights": 100, "parameters": 40, "ratio": 2.5, "relative_error": 0.5, "relative_error_after_stage2": 1.5}
 NAMES = ("dense", "brickwall", "b", "frozen_random")
 FOUND: dict[str, Any] = {
@@ -116,9 +123,26 @@ FOUND: dict[str, Any] = {
     "rows": [{**ROW, "row": name, "label": name, "layers": {"fc1.weight": LAYER}} for name in NAMES],
 }
 MEASURED = {"seconds": 1.5, "peak_memory_bytes": 10**8}
-LINE: dict[str, Any] = {"key": "a1", "kind": "row", "label": "seed 0: mpo", "config": {"data": {"name": "digits"}, "seeds": [0]}}
-DONE = {"facts": {"right": 9, "test_images": 10, "validation_accuracy": 0.9, "images": "ab"}, "timing": {"seconds": 1.0}}
-FIT = {"file": "a", "layer": "b", "order": "oihw", "share": 0.1, "family": "mpo", "steps": 3, "start_share": 0.1, "seed": None}
+LINE: dict[str, Any] = {
+    "key": "a1",
+    "kind": "row",
+    "label": "seed 0: mpo",
+    "config": {"data": {"name": "digits"}, "seeds": [0]},
+}
+DONE = {
+    "facts": {"right": 9, "test_images": 10, "validation_accuracy": 0.9, "images": "ab"},
+    "timing": {"seconds": 1.0},
+}
+FIT = {
+    "file": "a",
+    "layer": "b",
+    "order": "oihw",
+    "share": 0.1,
+    "family": "mpo",
+    "steps": 3,
+    "start_share": 0.1,
+    "seed": None,
+}
 FIT |= {"relative_error": 0.5, "shape": [2, 3], "parameters": 4, "seconds": 1.0, "how": "decomposition"}
 ARRAYS = {"c/params/left": np.ones((2, 1)), "c/params/right": np.ones((1, 3)), "c/cotangent": np.ones((2, 3))}
 ARCHIVE = npz({**ARRAYS})
@@ -129,7 +153,14 @@ SPEC = {"network": "lowrank", "shape": [2, 3], "rank": 1}
 def _index() -> bytes:
     named = {name.removeprefix("c/"): describe(array) for name, array in ARRAYS.items()}
     entry = {"name": "c", "note": "", "spec": SPEC, "dtype": "float64", "seed": 1, "provenance": {}, "arrays": named}
-    facts = {"format": "adntn_ref vectors", "format_version": 1, "cases": [entry], "starts": [], "losses": [], "fits": []}
+    facts = {
+        "format": "adntn_ref vectors",
+        "format_version": 1,
+        "cases": [entry],
+        "starts": [],
+        "losses": [],
+        "fits": [],
+    }
     return json.dumps(facts).encode()
 
 
@@ -139,7 +170,14 @@ def _case() -> list[bytes]:
 
 
 def _request() -> list[bytes]:
-    facts = {"protocol": 1, "case": "c", "dtype": "float64", "spec": SPEC, "params": {"a": "a.npy"}, "cotangent": "b.npy"}
+    facts = {
+        "protocol": 1,
+        "case": "c",
+        "dtype": "float64",
+        "spec": SPEC,
+        "params": {"a": "a.npy"},
+        "cotangent": "b.npy",
+    }
     return [json.dumps(found).encode() for found in (facts, {**facts, "cotangent": {"x": "b.npy"}})]
 
 
@@ -151,13 +189,28 @@ VERSIONS = {"time": 1.5, "pid": 3, "versions": {"numpy": "2.0", "python": "3.11"
 TARGETS = [
     Target("record", config, lambda: [_config()], mutate=of_json),
     Target("result", result, lambda: [json.dumps(FOUND).encode()], mutate=of_json),
-    Target("times", times, lambda: [json.dumps({**MEASURED, "how": "", "rows": dict.fromkeys(NAMES, MEASURED)}).encode()], mutate=of_json),
+    Target(
+        "times",
+        times,
+        lambda: [json.dumps({**MEASURED, "how": "", "rows": dict.fromkeys(NAMES, MEASURED)}).encode()],
+        mutate=of_json,
+    ),
     Target("starts", starts, lambda: _of_lines(VERSIONS, {**VERSIONS, "versions": {"numpy": "2.1"}}), mutate=of_json),
-    Target("results", lines, lambda: _of_lines({**LINE, **DONE}, {**LINE, "key": "b", "error": "StartError"}), mutate=of_json),
+    Target(
+        "results",
+        lines,
+        lambda: _of_lines({**LINE, **DONE}, {**LINE, "key": "b", "error": "StartError"}),
+        mutate=of_json,
+    ),
     Target("equal-count", rows, lambda: _of_lines(FIT, {**FIT, "seed": 1}), mutate=of_json),
     Target("vectors-index", index, lambda: [_index()], mutate=of_json),
     Target("vectors-arrays", arrays, lambda: [ARCHIVE], unpacked=1032),
     Target("case", case, _case, mutate=of_json),
     Target("verify-request", request, _request, mutate=of_json),
-    Target("verify-answer", answers, lambda: [npy(np.ones(2)), npy(np.ones(2, "f4")), npy(np.array(["a"]))], words=("descr", "shape")),
+    Target(
+        "verify-answer",
+        answers,
+        lambda: [npy(np.ones(2)), npy(np.ones(2, "f4")), npy(np.array(["a"]))],
+        words=("descr", "shape"),
+    ),
 ]

@@ -5,17 +5,45 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from fuzz.harness import Target
-from fuzz.mutate import of_json
-
 from adntn_ref.compression.jsontext import parse_json
 from adntn_ref.errors import SpecError
 from adntn_ref.networks.registry import COMBINATIONS, NETWORKS, from_spec
+from fuzz.harness import Target
+from fuzz.mutate import of_json
 
 KEYS = sorted({key for _, keys in (*NETWORKS.values(), *COMBINATIONS.values()) for key in keys})
 NAMES = (*NETWORKS, *COMBINATIONS)
-ODD = (10**9, 2**64, 2**64 + 1, 10**400, -1, 0, float("nan"), float("inf"), True, None, "", "a" * 300, [], {}, "\x1b[2J")
-TEXTS = ("relu", "tanh", "identity", "constant", "trainable", "layer", "column", "flat", "axes", "interleaved", "level", "node")
+ODD = (
+    10**9,
+    2**64,
+    2**64 + 1,
+    10**400,
+    -1,
+    0,
+    float("nan"),
+    float("inf"),
+    True,
+    None,
+    "",
+    "a" * 300,
+    [],
+    {},
+    "\x1b[2J",
+)
+TEXTS = (
+    "relu",
+    "tanh",
+    "identity",
+    "constant",
+    "trainable",
+    "layer",
+    "column",
+    "flat",
+    "axes",
+    "interleaved",
+    "level",
+    "node",
+)
 
 
 def use(network: Any) -> None:
@@ -61,7 +89,9 @@ def _value(given: Iterator[int], depth: int, top: bool = False) -> Any:
 FITTING: dict[str, Callable[[Iterator[int], int], Any]] = {
     "shape": lambda given, depth: [1 + next(given, 0) % 12 for _ in range(1 + next(given, 0) % 3)],
     "modes": lambda given, depth: [2 + next(given, 0) % 4 for _ in range(2 + next(given, 0) % 8)],
-    "parts": lambda given, depth: [_spec(given, depth + 1) for _ in range(1 + next(given, 0) % 3)] if depth < 40 else [],
+    "parts": lambda given, depth: (
+        [_spec(given, depth + 1) for _ in range(1 + next(given, 0) % 3)] if depth < 40 else []
+    ),
     "net": lambda given, depth: _spec(given, depth + 1) if depth < 40 else {},
     "shapes": lambda given, depth: [[chr(97 + k), [1 + next(given, 0) % 4]] for k in range(next(given, 0) % 4)],
     "base": lambda given, depth: {"shape": [2, 2], "dtype": "float64", "sha256": "0" * 64},
@@ -114,6 +144,8 @@ def _programs() -> list[bytes]:
 
 
 TARGETS = [
-    Target("spec", text, _specs, words=(*KEYS, *NAMES, *TEXTS, "NaN", "Infinity", "1e999", "1000000000"), mutate=of_json),
+    Target(
+        "spec", text, _specs, words=(*KEYS, *NAMES, *TEXTS, "NaN", "Infinity", "1e999", "1000000000"), mutate=of_json
+    ),
     Target("spec-built", built, _programs, longest=512),
 ]

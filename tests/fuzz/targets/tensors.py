@@ -3,15 +3,15 @@
 import json
 
 import numpy as np
-from fuzz.harness import Target, file_of
-from fuzz.mutate import of_json, with_length
-from fuzz.targets.spec import KEYS, NAMES, TEXTS
 
 import adntn_ref as ar
 from adntn_ref.compression.files import HEADER, load_compressed
 from adntn_ref.compression.modelfile import load_model
 from adntn_ref.compression.tensorfile import METADATA_ENTRY, TensorFile
 from adntn_ref.nn.zoo import model
+from fuzz.harness import Target, file_of
+from fuzz.mutate import of_json, with_length
+from fuzz.targets.spec import KEYS, NAMES, TEXTS
 
 SPEC = {"network": "lowrank", "shape": [2, 3], "rank": 1}
 MODEL = model("fc2", inputs=2, hidden=2, classes=2)
@@ -49,12 +49,21 @@ def entry(dtype: str, shape: list[int], begin: int, end: int) -> dict[str, objec
     return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
 
 
-CORES = {"w::left": entry("F64", [2, 1], 0, 16), "w::right": entry("F64", [1, 3], 16, 40), "b": entry("F64", [2], 40, 56)}
+CORES = {
+    "w::left": entry("F64", [2, 1], 0, 16),
+    "w::right": entry("F64", [1, 3], 16, 40),
+    "b": entry("F64", [2], 40, 56),
+}
 
 
 def _headers() -> list[object]:
     return [
-        {"w": entry("F32", [2, 2], 0, 16), "b": entry("I64", [], 16, 24), "u": entry("U8", [40], 24, 64), "__metadata__": {"format": "pt"}},
+        {
+            "w": entry("F32", [2, 2], 0, 16),
+            "b": entry("I64", [], 16, 24),
+            "u": entry("U8", [40], 24, 64),
+            "__metadata__": {"format": "pt"},
+        },
         {"h": entry("F16", [2, 4], 0, 16), "z": entry("F64", [0, 3], 16, 16), "i": entry("I32", [12], 16, 64)},
         {"m": entry("BF16", [32], 0, 64)},
         {"c": entry("C64", [8], 0, 64)},
@@ -82,7 +91,19 @@ def _compressed() -> list[bytes]:
 
 
 SAFE_WORDS = ("dtype", "shape", "data_offsets", "__metadata__", "F32", "BF16", "U8", "BOOL", "F8_E4M3")
-HEADER_WORDS = ("format_version", "entries", "complex", "spec", "dtype", "info", "axes", "float64", *KEYS, *NAMES, *TEXTS)
+HEADER_WORDS = (
+    "format_version",
+    "entries",
+    "complex",
+    "spec",
+    "dtype",
+    "info",
+    "axes",
+    "float64",
+    *KEYS,
+    *NAMES,
+    *TEXTS,
+)
 TARGETS = [
     Target("safetensors", tensors, _files, words=SAFE_WORDS, mutate=with_length(b"")),
     Target("safetensors-head", head, lambda: [safe(h)[8:] for h in _headers()], words=SAFE_WORDS, mutate=of_json),
