@@ -6,6 +6,7 @@ What a header declares is compared with the room that its data have before anyth
 import ast
 import lzma
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -37,6 +38,7 @@ UNREADABLE = (
     ArithmeticError,
     EOFError,
     SyntaxError,
+    tokenize.TokenError,  # of NumPy, for brackets without end
     RuntimeError,  # encrypted or of an unknown compression; RecursionError too
     struct.error,
     zlib.error,

@@ -91,8 +91,8 @@ def line(row: dict[str, Any]) -> str:
     ended = f"\n    ended by {row['ended']}" if row["ended"] else ""
     return (
         f"{row['target']:16} {row['executions']:>10,} executions ({rate:,.0f} a CPU second),"
-        f" {row['accepted']:,} accepted, {row['edges']} edges, slowest {row['slowest']:.3f} s, peak {row['peak'] / 2**20:.2f} MiB,"
-        f" {len(row['findings'])} findings{found}{ended}"
+        f" {row['accepted']:,} accepted, {row['edges']} edges, slowest {row['slowest']:.3f} s,"
+        f" peak {row['peak'] / 2**20:.2f} MiB, {len(row['findings'])} findings{found}{ended}"
     )
 
 

@@ -19,6 +19,7 @@ import atheris  # noqa: E402
 
 with atheris.instrument_imports(include=["adntn_ref"]):
     from fuzz.harness import Finding, Target, check, folder
+    from fuzz.mutate import of_bytes
 
     TARGETS = {
         target.name: target for target in import_module(sys.argv[1]).TARGETS
@@ -94,7 +95,8 @@ def main() -> None:
     run.stats["executions"] = 0
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + ROOM, used + ROOM))
-    atheris.Setup([sys.argv[0], *rest], run.one, custom_mutator=run.changed)
+    plain = TARGETS[name].mutate is of_bytes  # which libFuzzer does better
+    atheris.Setup([sys.argv[0], *rest], run.one, **({} if plain else {"custom_mutator": run.changed}))
     try:
         atheris.Fuzz()
     finally:

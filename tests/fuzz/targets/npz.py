@@ -49,11 +49,12 @@ def npy(array: object) -> bytes:
     return buffer.getvalue()
 
 
-def npz(arrays: dict[str, object], packed: bool = False) -> bytes:
+def npz(arrays: dict[str, object], packed: bool = False, raw: bytes | None = None) -> bytes:
+    """Return an archive of arrays, or of one stream under all their names."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED) as made:
         for name, array in arrays.items():
-            made.writestr(zipfile.ZipInfo(f"{name}.npy"), npy(array), made.compression)
+            made.writestr(zipfile.ZipInfo(f"{name}.npy"), npy(array) if raw is None else raw, made.compression)
     return buffer.getvalue()
 
 
