@@ -105,8 +105,9 @@ def npy_header(stream: BinaryIO, room: int) -> tuple[tuple[int, ...], np.dtype[A
 def _literal(text: str) -> Any:
     try:
         return ast.literal_eval(text)
-    except MemoryError as error:  # so the parser complains of too many brackets
-        raise FileFormatError("an entry has a nested npy header") from error
+    except MemoryError:  # so the parser complains of too many signs; no memory was asked for
+        pass
+    raise FileFormatError("an entry has a nested npy header")
 
 
 class Npz:

@@ -30,7 +30,8 @@ class Target:
 
     ``one(data)`` reads some bytes; what it refuses it refuses by an AdntnError. ``seeds()`` are valid inputs,
     ``unpacked`` is how many bytes one byte of input may stand for, ``words`` go into the fuzzer's
-    dictionary, and ``mutate`` makes changes that keep the input's form.
+    dictionary, ``mutate`` makes changes that keep the input's form, and ``covered`` are the modules whose coverage
+    guides the fuzzer: to instrument more takes time at every start.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Target:
     longest: int = 4096
     words: tuple[str, ...] = ()
     mutate: Mutate = of_bytes
+    covered: tuple[str, ...] = ("adntn_ref",)
 
 
 @dataclass(frozen=True)

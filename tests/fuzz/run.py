@@ -61,6 +61,7 @@ def fuzz(name: str, options: argparse.Namespace) -> dict[str, Any]:
         sys.executable,
         str(HERE.with_name("worker.py")),
         TARGETS[name].one.__module__,
+        ",".join(TARGETS[name].covered),
         name,
         str(where),
         str(options.runs or 0),

@@ -1,4 +1,4 @@
-"""The process that fuzzes one target: ``worker.py MODULE NAME FOLDER RUNS`` and then the arguments of libFuzzer."""
+"""The process that fuzzes one target: ``worker.py MODULE COVERED NAME FOLDER RUNS``, then arguments of libFuzzer."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ sys.path[:0] = [str(HERE.parents[1]), str(HERE.parents[2])]
 
 import atheris  # noqa: E402
 
-with atheris.instrument_imports(include=["adntn_ref"]):
+with atheris.instrument_imports(include=sys.argv[2].split(",")):
     from fuzz.harness import Finding, Target, check, folder
     from fuzz.mutate import of_bytes
 
@@ -88,7 +88,7 @@ class Run:
 
 
 def main() -> None:
-    name, where, runs, *rest = sys.argv[2:]
+    name, where, runs, *rest = sys.argv[3:]
     run = Run(TARGETS[name], Path(where), int(runs))
     for seed in TARGETS[name].seeds():  # imports and caches, before memory is limited
         run.one(seed)

@@ -22,6 +22,7 @@ def one(data: bytes) -> None:
     assert (labels.max(axis=0) < classes).all()
 
 
+COVERED = ("adntn_ref.nn.cifar",)
 TARGETS = [
     Target(
         "cifar",

@@ -33,4 +33,5 @@ def _files() -> list[bytes]:
     return found
 
 
-TARGETS = [Target("h5", one, _files, unpacked=MAX_RATIO, longest=8192)]
+COVERED = ("adntn_ref.compression",)
+TARGETS = [Target("h5", one, _files, unpacked=MAX_RATIO, longest=8192, covered=COVERED)]

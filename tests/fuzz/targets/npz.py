@@ -80,17 +80,25 @@ def _checkpoints() -> list[bytes]:
 
 
 WORDS = ("version", "identity", "numbers", "model", "steps", "NaN", "null")
+COVERED = ("adntn_ref.compression",)
 TARGETS = [
-    Target("npz", tensors, _files, unpacked=MAX_RATIO),
-    Target("npz-all", archive, _files, unpacked=MAX_RATIO),
-    Target("npy", stream, lambda: list(map(npy, _arrays())), words=("descr", "fortran_order", "shape", "True", "<f8")),
-    Target("checkpoint", checkpoint, _checkpoints, unpacked=MAX_RATIO),
+    Target("npz", tensors, _files, unpacked=MAX_RATIO, covered=COVERED),
+    Target("npz-all", archive, _files, unpacked=MAX_RATIO, covered=COVERED),
+    Target(
+        "npy",
+        stream,
+        lambda: list(map(npy, _arrays())),
+        words=("descr", "fortran_order", "shape", "True", "<f8"),
+        covered=COVERED,
+    ),
+    Target("checkpoint", checkpoint, _checkpoints, unpacked=MAX_RATIO, covered=COVERED),
     Target(
         "checkpoint-head",
         checkpoint_header,
         lambda: [header(), header(version=2), header(identity={})],
         words=WORDS,
         mutate=of_json,
+        covered=COVERED,
     ),
     Target(
         "npz-metadata",
@@ -98,5 +106,6 @@ TARGETS = [
         lambda: [b'{"format": "pt"}', b'{"adntn_ref": "{}"}'],
         words=("adntn_ref",),
         mutate=of_json,
+        covered=COVERED,
     ),
 ]
