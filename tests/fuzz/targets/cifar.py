@@ -30,5 +30,6 @@ TARGETS = [
         lambda: [b"\0\1\3\0\0\0", b"\1\1\5\77\0\0\1\2\0\0", b"\0\0\3\0", b"\0\2\3\0"],
         unpacked=769,
         longest=64,
+        covered=("adntn_ref.nn.cifar",),
     )
 ]

@@ -146,7 +146,11 @@ def _programs() -> list[bytes]:
 COVERED = ("adntn_ref.networks", "adntn_ref.program.modes")
 TARGETS = [
     Target(
-        "spec", text, _specs, words=(*KEYS, *NAMES, *TEXTS, "NaN", "Infinity", "1e999", "1000000000"), mutate=of_json
+        "spec",
+        text,
+        _specs,
+        words=(*KEYS, *NAMES, *TEXTS, "NaN", "Infinity", "1e999", "1000000000"),
+        mutate=of_json,
         covered=COVERED,
     ),
     Target("spec-built", built, _programs, longest=512, covered=COVERED),
