@@ -3,13 +3,27 @@
 Each says what was got and what is allowed. All derive from :class:`AdntnError` and from the built-in exception that a
 caller would expect, so that ``except ValueError`` keeps working. ``exit_code`` is what the command line returns:
 2 for input that cannot be used, 1 for work that was begun and failed.
+
+What a message quotes may come from a file that anybody wrote: it is shown without what a terminal would obey, and a
+message of more than 3,000 characters is cut.
 """
+
+LONGEST = 3000
+"""Characters of a message that are shown."""
 
 
 class AdntnError(Exception):
     """Base of every error raised on purpose by adntn_ref."""
 
     exit_code = 2
+
+    def __str__(self) -> str:
+        """Return the message, fit to be printed."""
+        text = super().__str__()
+        shown = text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
+        if shown.isprintable():
+            return shown
+        return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in shown)
 
 
 class SpecError(AdntnError, ValueError):

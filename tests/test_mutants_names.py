@@ -99,7 +99,7 @@ def test_networks_are_compared_by_what_they_are(net: Any) -> None:
 
 def test_limits_in_numbers() -> None:
     assert (combination.MAX_DEPTH, combination.MAX_PARTS, combination.TRIES) == (20, 1000, 20)
-    assert (brickwall.MAX_BRICKS, base.SMALL_BYTES, delta.START) == (1_000_000, 2**26, 0.01)
+    assert (brickwall.MAX_BRICKS, base.SMALL_BYTES, delta.START) == (100_000, 2**26, 0.01)
     assert combination.CANCELLED == 1e-6
 
 

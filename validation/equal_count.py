@@ -20,6 +20,7 @@ from typing import Any
 
 from adntn_ref import AdntnError, at_most, fit, relative_error
 from adntn_ref.compression.axes import ORDERS
+from adntn_ref.compression.jsontext import parse_json
 from adntn_ref.compression.sources import open_tensors
 from adntn_ref.compression.weights import read_weight
 from adntn_ref.errors import FileFormatError, OutputError, SpecError
@@ -133,12 +134,23 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         whole = text[: text.rfind("\n") + 1]
         if whole != text:
             path.write_text(whole, encoding="utf-8")
-        rows = [json.loads(line) for line in whole.splitlines()]
-        if not all(isinstance(row, dict) and {*Record.KEY, "relative_error", "shape"} <= row.keys() for row in rows):
+        rows = [parse_json(line) for line in whole.splitlines()]
+        if not all(map(_is_row, rows)):
             raise ValueError("a line is no row of equal_count")
     except (OSError, ValueError) as error:
         raise FileFormatError(f"{path} is no record of equal_count: {error}") from error
     return rows
+
+
+def _is_row(row: Any) -> bool:
+    if (
+        not isinstance(row, dict)
+        or not {*Record.KEY, "relative_error", "shape", "parameters", "seconds", "how"} <= row.keys()
+    ):
+        return False
+    texts = all(isinstance(row[key], str) for key in ("file", "layer", "order", "family", "how"))
+    numbers = (row[key] for key in ("share", "steps", "start_share", "seed", "relative_error", "parameters", "seconds"))
+    return texts and all(isinstance(n, int | float | None) and not isinstance(n, bool) for n in numbers)
 
 
 def once(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:

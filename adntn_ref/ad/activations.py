@@ -104,5 +104,6 @@ def get_activation(name: str) -> Activation:
     (0.0,)
     """
     if not isinstance(name, str) or name not in ACTIVATIONS:
-        raise SpecError(f"no activation is called {name!r}; allowed: {', '.join(ACTIVATIONS)}")
+        got = repr(name) if isinstance(name, (str, int, float, type(None))) else f"a {type(name).__name__}"
+        raise SpecError(f"no activation is called {got}; allowed: {', '.join(ACTIVATIONS)}")
     return ACTIVATIONS[name]

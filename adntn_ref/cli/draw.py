@@ -1,15 +1,16 @@
 """The command ``draw``."""
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from adntn_ref.cli.networks import add_network_options, network_for
 from adntn_ref.cli.output import Output
 from adntn_ref.compression.atomic import require_new
 from adntn_ref.compression.files import load_compressed
+from adntn_ref.compression.jsontext import parse_json
 from adntn_ref.errors import FileFormatError, SpecError
 from adntn_ref.experiments.scene_picture import SUFFIXES, draw_network
 from adntn_ref.experiments.scene_text import network_text
@@ -75,8 +76,8 @@ def _networks(options: argparse.Namespace) -> dict[str, Network]:
         raise SpecError(f"no file and no network is called {options.what!r}; networks: {', '.join(NETWORKS)}")
     if path.suffix == ".json":
         try:
-            return {"": from_spec(json.loads(path.read_text(encoding="utf8")))}
-        except ValueError as error:
+            return {"": from_spec(parse_json(path.read_text(encoding="utf8")))}
+        except (OSError, ValueError) as error:
             if isinstance(error, SpecError):
                 raise
             raise FileFormatError(f"{path} is no JSON file: {error}") from error
@@ -86,7 +87,11 @@ def _networks(options: argparse.Namespace) -> dict[str, Network]:
 def _write(networks: dict[str, Network], options: argparse.Namespace) -> list[str]:
     """Write the picture; of several networks one each, with the tensor's name in the file's."""
     target = Path(options.output)
-    paths = [target] if len(networks) == 1 else [target.with_stem(f"{target.stem}-{name}") for name in networks]
+    paths = (
+        [target]
+        if len(networks) == 1
+        else [target.with_stem(f"{target.stem}-{quote(name, safe=' ')}") for name in networks]
+    )
     for path in paths:
         require_new(path, options.force)
     for path, network in zip(paths, networks.values(), strict=True):

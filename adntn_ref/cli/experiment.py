@@ -1,18 +1,17 @@
 """The commands ``experiment run``, ``list``, ``show`` and ``compare``."""
 
 import argparse
-import tomllib
 from pathlib import Path
 from typing import Any
 
 from adntn_ref.cli.output import Output, count, size
-from adntn_ref.errors import ConfigError
 from adntn_ref.experiments.compare import compare
 from adntn_ref.experiments.config import Config
 from adntn_ref.experiments.plan import make_plan
-from adntn_ref.experiments.record import TIMING, is_record, read_json, read_record
+from adntn_ref.experiments.record import TIMING, is_record, read_json, read_record, unbroken
 from adntn_ref.experiments.run import run_experiment, spoken
 from adntn_ref.experiments.shipped import find_config, names, overview, shipped_text
+from adntn_ref.experiments.tomltext import parse_toml
 from adntn_ref.extras import need
 
 Made = list[tuple[argparse.ArgumentParser, Any]]
@@ -78,11 +77,18 @@ def changed(config: Config, options: argparse.Namespace) -> Config:
     if options.seeds is not None:
         config = config.with_changes({"seeds": options.seeds})
     for entry in options.set:
-        try:
-            config = config.with_changes(tomllib.loads(entry))
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"--set takes KEY=VALUE as in TOML, got {entry!r}: {error}") from error
+        config = config.with_changes(setting(entry))
     return config
+
+
+def setting(entry: str) -> dict[str, Any]:
+    """Return what an option ``--set KEY=VALUE`` says.
+
+    Raises
+    ------
+    ConfigError
+    """
+    return parse_toml(entry, f"--set takes KEY=VALUE as in TOML, got {entry!r}, which")
 
 
 def run_run(options: argparse.Namespace, output: Output) -> int:
@@ -133,8 +139,9 @@ def run_show(options: argparse.Namespace, output: Output) -> int:
     record = read_record(options.what)
     result, timing = record.result, None
     if result is not None:
-        timing = read_json(record.folder / TIMING)
-        _show_result(result, timing, output)
+        timing = record.times
+        with unbroken(record.folder):
+            _show_result(result, timing, output)
     done = sorted(str(path.relative_to(record.folder)).removesuffix(".json") for path in _steps(record.folder))
     if result is None:
         output.line(f"{record.config.title}: under way; done: {', '.join(done) or 'nothing yet'}")

@@ -2,12 +2,11 @@
 
 import argparse
 import os
-import tomllib
 from typing import Any
 
-from adntn_ref.cli.experiment import add_config_options
+from adntn_ref.cli.experiment import add_config_options, setting
 from adntn_ref.cli.output import Output, count
-from adntn_ref.errors import ConfigError, SpecError
+from adntn_ref.errors import SpecError
 from adntn_ref.experiments.engine import cluster, processes, run_sweep
 from adntn_ref.experiments.sweep import Sweep, read_sweep
 from adntn_ref.extras import need
@@ -59,10 +58,7 @@ def _changed(sweep: Sweep, options: argparse.Namespace) -> Sweep:
     if options.data is not None:
         sweep = sweep.with_base({"data": {"folder": options.data}})
     for entry in options.set:
-        try:
-            sweep = sweep.with_base(tomllib.loads(entry))
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"--set takes KEY=VALUE as in TOML, got {entry!r}: {error}") from error
+        sweep = sweep.with_base(setting(entry))
     return sweep if options.seeds is None else sweep.with_seeds(options.seeds)
 
 

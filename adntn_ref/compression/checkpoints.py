@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,8 @@ import numpy as np
 
 from adntn_ref.ad.arrays import Array, backend_of
 from adntn_ref.compression.atomic import write_atomically
+from adntn_ref.compression.jsontext import parse_json
+from adntn_ref.compression.npy import read_npz
 from adntn_ref.errors import FileFormatError
 
 VERSION = 1
@@ -55,21 +56,27 @@ def load_checkpoint(path: str | Path, identity: dict[str, Any]) -> tuple[dict[st
     FileFormatError
         If the file is not a checkpoint, of a newer version, truncated, or of a training with other settings.
     """
-    try:
-        # Opened here: NumPy leaves a broken archive open.
-        with Path(path).open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        header = json.loads(bytes(arrays.pop(HEADER)).decode())
-        version = header["version"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-        raise FileFormatError(f"{path} is no readable checkpoint ({type(error).__name__}: {error})") from error
-    if version != VERSION:
-        raise FileFormatError(f"{path} has checkpoint version {version}; this release reads {VERSION}")
-    wanted = json.loads(json.dumps(identity))
-    if header.get("identity") != wanted:
-        found = header.get("identity") or {}
+    arrays = read_npz(path)
+    header = _header(path, arrays)
+    if header["version"] != VERSION:
+        raise FileFormatError(f"{path} has checkpoint version {header['version']}; this release reads {VERSION}")
+    wanted, found = json.loads(json.dumps(identity)), header["identity"]
+    if found != wanted:
         different = sorted(key for key in wanted if found.get(key) != wanted[key])
         raise FileFormatError(
             f"{path} belongs to another training: {', '.join(different)} differ; remove it to restart"
         )
     return arrays, header["numbers"]
+
+
+def _header(path: str | Path, arrays: dict[str, Array]) -> dict[str, Any]:
+    """Take the header out of the arrays: version, identity and numbers."""
+    try:
+        header = parse_json(bytes(arrays.pop(HEADER)))
+        if not isinstance(header, dict) or not isinstance(header["version"], int):
+            raise ValueError("its header is not a table with a version")
+        if not isinstance(header.get("identity"), dict) or not isinstance(header.get("numbers"), dict):
+            raise ValueError("its header lacks the tables identity and numbers")
+    except (ValueError, KeyError, TypeError) as error:
+        raise FileFormatError(f"{path} is no readable checkpoint ({type(error).__name__}: {error})") from error
+    return header

@@ -1,11 +1,13 @@
 """Reading named tensors from HDF5, as Keras writes its weights; needs the extra ``h5``."""
 
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from adntn_ref.ad.arrays import Array
+from adntn_ref.compression.npy import MAX_RATIO, UNREADABLE
 from adntn_ref.errors import FileFormatError, NothingSelected
 from adntn_ref.extras import need
 
@@ -39,14 +41,29 @@ class H5File:
 
         def note(name: str, item: Any) -> None:
             if isinstance(item, h5py.Dataset) and item.dtype.kind in "fiubc" and len(self.shapes) < MAX_DATASETS:
+                self._require_here(name, item)
                 self.shapes[name] = tuple(int(n) for n in item.shape)
                 self.dtypes[name] = "float32" if widen and item.dtype.name == "float16" else item.dtype.name
 
         try:
             with h5py.File(self.path, "r") as file:
                 file.visititems(note)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except FileFormatError:
+            raise
+        except (*UNREADABLE, MemoryError) as error:
             raise FileFormatError(f"{self.path} is no readable HDF5 file: {error}") from error
+
+    def _require_here(self, name: str, item: Any) -> None:
+        """Refuse a dataset that lies in another file, or is larger than what is stored of it can hold.
+
+        Links to other files are no datasets of this one: they are never followed.
+        """
+        if item.shape is None or item.external or item.is_virtual:
+            raise FileFormatError(f"{self.path}: tensor {name} does not lie in this file, or has no data")
+        stored = min(item.id.get_storage_size(), self.path.stat().st_size)
+        packed = MAX_RATIO if item.id.get_create_plist().get_nfilters() else 1
+        if prod(item.shape) * item.dtype.itemsize > stored * packed:
+            raise FileFormatError(f"{self.path} is truncated: tensor {name} of shape {item.shape} is not all there")
 
     @property
     def names(self) -> list[str]:
@@ -67,8 +84,11 @@ class H5File:
             raise NothingSelected(f"{self.path} has no tensor {name!r}; it has {', '.join(self.names[:20])}")
         try:
             with need("h5py", "h5").File(self.path, "r") as file:
+                self._require_here(name, file[name])
                 array = file[name][...]
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except FileFormatError:
+            raise
+        except (*UNREADABLE, MemoryError) as error:
             raise FileFormatError(f"tensor {name} of {self.path} cannot be read: {error}") from error
         if array.shape != self.shapes[name]:
             raise FileFormatError(f"{self.path} changed while it was read")

@@ -3,12 +3,9 @@
 No pickle is read or written. What a file declares is checked against its size before anything is allocated.
 """
 
-import ast
 import json
-import lzma
 import struct
 import zipfile
-import zlib
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
@@ -18,13 +15,15 @@ import numpy as np
 
 from adntn_ref.ad.arrays import Array
 from adntn_ref.compression.atomic import require_new, write_atomically
+from adntn_ref.compression.jsontext import parse_json
+from adntn_ref.compression.npy import UNREADABLE, Npz, reason
 from adntn_ref.errors import DTypeError, FileFormatError, NothingSelected
 from adntn_ref.extras import need
 
 SUFFIXES = (".safetensors", ".npz")
 METADATA_ENTRY = "__metadata__"
-_MAX_HEADER = 100_000_000
-_MAX_RATIO = 1032  # deflate cannot expand further
+MAX_HEADER = 25_000_000
+"""Bytes of a safetensors header: about 250,000 tensors; as Python's objects they take some 30 times as much."""
 _SAFE_DTYPES = {
     "F64": "float64",
     "F32": "float32",
@@ -42,23 +41,8 @@ _SAFE_DTYPES = {
     "C64": "complex64",
 }
 HALF = ("float16", "bfloat16")
+_ITEM_BYTES = {name: 2 if kind == "bfloat16" else np.dtype(kind).itemsize for name, kind in _SAFE_DTYPES.items()}
 _READ_DTYPES = frozenset(_SAFE_DTYPES.values()) - {"bfloat16"}
-# What broken bytes make json, ast, zipfile, its decompressors and NumPy raise: by no means all of it ValueError.
-_UNREADABLE = (
-    OSError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    ArithmeticError,
-    EOFError,
-    SyntaxError,
-    RuntimeError,  # encrypted or of an unknown compression; RecursionError too
-    struct.error,
-    zlib.error,
-    lzma.LZMAError,
-    zipfile.BadZipFile,
-)
 
 
 class TensorFile:
@@ -79,7 +63,6 @@ class TensorFile:
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.dtypes: dict[str, str] = {}
         self.metadata: dict[str, str] = {}
-        self._members: dict[str, str] = {}
         self._spans: dict[str, tuple[int, int]] = {}
         self._stored: dict[str, str] = {}  # dtypes as the file has them
         try:
@@ -91,8 +74,8 @@ class TensorFile:
                 self._open_npz()
         except FileFormatError:
             raise
-        except (*_UNREADABLE, MemoryError) as error:
-            raise FileFormatError(f"{self.path} is no readable {self.kind[1:]} file: {_reason(error)}") from error
+        except (*UNREADABLE, MemoryError) as error:
+            raise FileFormatError(f"{self.path} is no readable {self.kind[1:]} file: {reason(error)}") from error
         self._stored = dict(self.dtypes)
         if widen:
             self.dtypes = {name: "float32" if dtype in HALF else dtype for name, dtype in self.dtypes.items()}
@@ -126,10 +109,10 @@ class TensorFile:
                 return self._read_bfloat16(name)
             read = self._read_npz(name) if self.kind == ".npz" else self._read_safetensors(name)
             return read.astype("float32") if self.widen and self._stored.get(name) in HALF else read
-        except FileFormatError:
-            raise
-        except _UNREADABLE as error:
-            raise FileFormatError(f"tensor {name} of {self.path} cannot be read: {_reason(error)}") from error
+        except FileFormatError as error:
+            raise FileFormatError(f"tensor {name} of {self.path} cannot be read: {error}") from error
+        except (*UNREADABLE, MemoryError) as error:
+            raise FileFormatError(f"tensor {name} of {self.path} cannot be read: {reason(error)}") from error
 
     def _read_safetensors(self, name: str) -> Array:
         package = need("safetensors", "demo")
@@ -137,7 +120,7 @@ class TensorFile:
             with package.safe_open(self.path, framework="numpy") as archive:
                 return archive.get_tensor(name)
         except package.SafetensorError as error:
-            raise FileFormatError(f"tensor {name} of {self.path} cannot be read: {error}") from error
+            raise FileFormatError(str(error)) from error
 
     def _read_bfloat16(self, name: str) -> Array:
         """Return the tensor as float32: a bfloat16 is the upper half of one."""
@@ -148,11 +131,8 @@ class TensorFile:
         return (upper.astype(np.uint32) << 16).view(np.float32).reshape(shape)
 
     def _read_npz(self, name: str) -> Array:
-        with zipfile.ZipFile(self.path) as archive, archive.open(self._members[name]) as stream:
-            array = np.lib.format.read_array(stream, allow_pickle=False)
-            if stream.read(1):  # reading to the end lets zipfile compare the checksum
-                raise FileFormatError(f"tensor {name} of {self.path} has bytes after its data")
-            return array
+        with zipfile.ZipFile(self.path) as archive:
+            return Npz(archive, self.path.stat().st_size).read(name)
 
     def _open_safetensors(self) -> None:
         """Read the header ourselves: its names and sizes are wanted even where the package is not installed."""
@@ -160,62 +140,47 @@ class TensorFile:
         with self.path.open("rb") as stream:
             start = stream.read(8)
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
-            if 8 + length > size or length > _MAX_HEADER:
+            if 8 + length > size or length > MAX_HEADER:
                 raise FileFormatError(
                     f"{self.path} is truncated or no safetensors file: its header does not fit {size} bytes"
                 )
-            header = json.loads(stream.read(length))
+            header = parse_json(stream.read(length))
         if not isinstance(header, dict):
             raise FileFormatError(f"{self.path} is no safetensors file: its header is not a table")
-        self.metadata = {str(k): str(v) for k, v in header.pop(METADATA_ENTRY, {}).items()}
+        self.metadata = _texts(header.pop(METADATA_ENTRY, {}))
         for name, entry in header.items():
+            self.shapes[name], self.dtypes[name] = self._tensor(name, entry, size - 8 - length)
             begin, end = entry["data_offsets"]
-            shape = tuple(int(n) for n in entry["shape"])
-            whole = type(begin) is type(end) is int and min(shape, default=0) >= 0
-            if not whole or not 0 <= begin <= end <= size - 8 - length:
-                raise FileFormatError(f"{self.path} is truncated: tensor {name!r} lies beyond its end")
-            self.shapes[name] = shape
             self._spans[name] = (8 + length + begin, end - begin)
-            self.dtypes[name] = _SAFE_DTYPES.get(entry["dtype"], str(entry["dtype"]).lower())
+        if sum(end - begin for begin, end in (entry["data_offsets"] for entry in header.values())) > size - 8 - length:
+            raise FileFormatError(f"{self.path} is truncated, or its tensors lie over one another")
+
+    def _tensor(self, name: str, entry: dict[str, Any], room: int) -> tuple[tuple[int, ...], str]:
+        """Return shape and dtype of an entry of a safetensors header, compared with the place of its data."""
+        begin, end = entry["data_offsets"]
+        shape, dtype = tuple(entry["shape"]), str(entry["dtype"])
+        if any(type(n) is not int or n < 0 for n in (begin, end, *shape)):
+            raise FileFormatError(f"{self.path} is no safetensors file: tensor {name!r} has sizes that are none")
+        if not begin <= end <= room:
+            raise FileFormatError(f"{self.path} is truncated: tensor {name!r} lies beyond its end")
+        if dtype in _SAFE_DTYPES and prod(shape) * _ITEM_BYTES[dtype] != end - begin:
+            raise FileFormatError(f"{self.path} is truncated: tensor {name!r} of shape {shape} has {end - begin} bytes")
+        return shape, _SAFE_DTYPES.get(dtype, dtype.lower())
 
     def _open_npz(self) -> None:
-        size = self.path.stat().st_size
         with zipfile.ZipFile(self.path) as archive:
-            for member in archive.infolist():
-                name = member.filename.removesuffix(".npy")
-                if name in self.shapes:
-                    raise FileFormatError(f"{self.path} holds two arrays called {name!r}")
-                with archive.open(member) as stream:
-                    shape, dtype = _npy_header(stream)
-                # The directory's word on the size of an entry is as cheap to forge as the array's header.
-                room = min(member.file_size, size * (1 if member.compress_type == zipfile.ZIP_STORED else _MAX_RATIO))
-                if min(shape, default=0) < 0 or prod(shape) * dtype.itemsize > room:
-                    raise FileFormatError(f"{self.path} is truncated: array {name!r} is larger than its file entry")
-                self.shapes[name], self.dtypes[name], self._members[name] = shape, dtype.name, member.filename
-        if METADATA_ENTRY in self.shapes:
-            text = bytes(self.load(METADATA_ENTRY)).decode()
-            self.metadata = {str(k): str(v) for k, v in json.loads(text).items()}
-            del self.shapes[METADATA_ENTRY], self.dtypes[METADATA_ENTRY]
+            entries = Npz(archive, self.path.stat().st_size)
+            for name in entries.members:
+                shape, dtype = entries.header(name)
+                self.shapes[name], self.dtypes[name] = shape, dtype.name
+            if METADATA_ENTRY in self.shapes:
+                self.metadata = _texts(parse_json(bytes(entries.read(METADATA_ENTRY))))
+                del self.shapes[METADATA_ENTRY], self.dtypes[METADATA_ENTRY]
 
 
-def _npy_header(stream: Any) -> tuple[tuple[int, ...], Any]:
-    """Read shape and dtype of an npy entry without its data."""
-    start = stream.read(8)
-    if len(start) != 8 or start[:6] != b"\x93NUMPY" or start[6] not in (1, 2, 3):
-        raise FileFormatError("an entry is no npy array")
-    wide = start[6] > 1
-    length = int.from_bytes(stream.read(4 if wide else 2), "little")
-    if length > 1_000_000:
-        raise FileFormatError("an entry has an unreasonable npy header")
-    header = ast.literal_eval(stream.read(length).decode("utf8"))
-    dtype = np.dtype(header["descr"])
-    if dtype.hasobject:
-        raise FileFormatError("an entry holds Python objects, which are never read")
-    return tuple(int(n) for n in header["shape"]), dtype
-
-
-def _reason(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+def _texts(table: Any) -> dict[str, str]:
+    """Return metadata, which is text by name; numbers and the like are shown as such."""
+    return {str(k): str(v) for k, v in table.items()}
 
 
 def require_storable(path: str | Path, dtypes: Mapping[str, str]) -> None:

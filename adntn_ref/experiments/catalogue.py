@@ -78,7 +78,7 @@ def check_folder(name: str, folder: str | None) -> None:
             raise ConfigError(f"the data set {name} comes with a package and takes no folder")
         return
     where = sources.data_folder() / name if folder is None else Path(folder)
-    if not where.is_dir():
+    if not sources.is_folder(where):
         fetched = f" (adntn-ref data fetch {name} gets it)" if name in sources.FETCHED else ""
         raise ConfigError(
             f"there is no folder {where} with the data set {name}; say where it is with data.folder, or --data FOLDER"

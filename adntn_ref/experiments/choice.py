@@ -124,6 +124,6 @@ def choice_of(place: str, table: Any, needs_size: bool = False) -> Choice:
 def _row(place: str, table: Mapping[str, Any]) -> str:
     """Return the row's name, which becomes a file's name too."""
     row = text(f"{place}.row", table.get("row", table["name"]))
-    if not row or not all(c.isalnum() or c in "_-+." for c in row) or row.startswith("."):
-        raise ConfigError(f"{place}.row must consist of letters, digits and _-+., got {row!r}")
+    if not row or len(row) > 100 or not all(c.isalnum() or c in "_-+." for c in row) or row.startswith("."):
+        raise ConfigError(f"{place}.row must consist of letters, digits and _-+., 100 at most, got {row!r}")
     return row

@@ -27,7 +27,6 @@ Further tables, all with defaults: ``dense``, ``stage1``, ``stage2``, ``publishe
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -54,6 +53,7 @@ from adntn_ref.experiments.checks import (
     warmup,
 )
 from adntn_ref.experiments.choice import COMBINE, Choice, choice_of
+from adntn_ref.experiments.tomltext import read_toml, require_plain
 
 
 @dataclass(frozen=True)
@@ -244,6 +244,7 @@ def config_of(facts: Any) -> Config:
     ConfigError
         For anything unknown, missing or of a wrong kind, naming the place and what is allowed there.
     """
+    require_plain("the configuration", facts)
     check_table("the configuration", facts, _KEYS, ("title", "model", "data", "compress", "network"))
     made: dict[str, Any] = {"title": text("title", facts["title"]), "about": text("about", facts.get("about", ""))}
     for name, kind in _TABLES.items():
@@ -277,22 +278,6 @@ def read_config(path: str | Path) -> Config:
         For a file that is missing or no TOML, and all that :func:`config_of` refuses.
     """
     return config_of(read_toml(path))
-
-
-def read_toml(path: str | Path) -> dict[str, Any]:
-    """Read a TOML file.
-
-    Raises
-    ------
-    ConfigError
-        For a file that cannot be read or is no TOML.
-    """
-    try:
-        with Path(path).open("rb") as stream:
-            return tomllib.load(stream)
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise ConfigError(f"{path} cannot be read as TOML: {reason}") from error
 
 
 def _read(name: str, kind: Any, given: Any) -> Any:

@@ -19,9 +19,11 @@ from adntn_ref.errors import AdntnError, RecordError, SweepError
 from adntn_ref.experiments.locking import locked
 from adntn_ref.experiments.record import ENVIRONMENT, environment, write_json
 from adntn_ref.experiments.results import Results
+from adntn_ref.experiments.shapes import require_task
 from adntn_ref.experiments.sweep import Sweep, summarise_sweep
 from adntn_ref.experiments.tasks import Task, run_task
 from adntn_ref.extras import need
+from adntn_ref.program.modes import shown
 
 RESULTS, SWEEP, SUMMARY = "results.jsonl", "sweep.json", "summary.json"
 TRIES = 3
@@ -57,6 +59,7 @@ def run_sweep(
     where = Path(folder)
     with locked(where):
         results = Results(where / RESULTS)
+        require_tasks(results)
         if not (where / ENVIRONMENT).is_file():
             write_json(where / ENVIRONMENT, environment())
         write_json(where / SWEEP, {"title": sweep.title, "tasks": {task.key: task.label for task in tasks}})
@@ -65,6 +68,12 @@ def run_sweep(
         summary = summarise_sweep(sweep, results.found)
         write_json(where / SUMMARY, summary)
         return summary
+
+
+def require_tasks(results: Results) -> None:
+    """Refuse results that are not a sweep's, before work starts; RecordError."""
+    for key, line in results.found.items():
+        require_task(f"the result of task {shown(key)} in {results.path}", line)
 
 
 class _Runner:

@@ -30,9 +30,12 @@ from typing import Any
 
 from adntn_ref._version import __version__
 from adntn_ref.compression.atomic import write_atomically
-from adntn_ref.errors import OutputError, RecordError
+from adntn_ref.compression.jsontext import parse_json
+from adntn_ref.errors import AdntnError, OutputError, RecordError
 from adntn_ref.experiments.config import Config, config_of
 from adntn_ref.experiments.locking import LOCK, locked
+from adntn_ref.experiments.shapes import TIMES, require_result, require_shape
+from adntn_ref.program.modes import shown
 
 FORMAT = 1
 CONFIG, RESULT, TIMING, ENVIRONMENT, STARTS = (
@@ -86,16 +89,42 @@ class Record:
     def mixed_versions(self) -> dict[str, list[str]]:
         """Return the packages of which several versions took part in the record, which may have rounded differently."""
         path = self.folder / STARTS
-        lines = path.read_text(encoding="utf8").splitlines(keepends=True) if path.is_file() else []
-        starts = [json.loads(line)["versions"] for line in lines if line.endswith("\n")]
+        starts = [_versions(path, line) for line in whole_lines(path)] if path.is_file() else []
         found = {name: sorted({start.get(name, "none") for start in starts}) for start in starts for name in start}
         return {name: numbers for name, numbers in found.items() if len(numbers) > 1}
 
     @property
     def result(self) -> dict[str, Any] | None:
-        """The result, None before everything is done."""
+        """The result, None before everything is done; RecordError for a table of results that is none."""
         path = self.folder / RESULT
-        return read_json(path) if path.is_file() else None
+        if not path.is_file():
+            return None
+        found = read_json(path)
+        require_result(path, found)
+        return found
+
+    @property
+    def times(self) -> dict[str, Any]:
+        """Seconds and memory of a finished experiment; RecordError where they are not there."""
+        found = read_json(self.folder / TIMING)
+        require_shape(str(self.folder / TIMING), found, TIMES)
+        return found
+
+
+@contextmanager
+def unbroken(folder: Path) -> Iterator[None]:
+    """Say so where a record lacks what its page or its table shows, or has it of another kind.
+
+    Raises
+    ------
+    RecordError
+    """
+    try:
+        yield
+    except AdntnError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise RecordError(f"the record in {folder} is broken: {type(error).__name__}: {error}") from error
 
 
 @contextmanager
@@ -146,8 +175,8 @@ def _config_facts(where: Path) -> dict[str, Any]:
     if not is_record(where):
         raise RecordError(f"{where} holds no experiment: there is no {CONFIG}")
     facts = read_json(where / CONFIG)
-    if not isinstance(facts, dict) or facts.get("format") != FORMAT or "config" not in facts:
-        found = facts.get("format") if isinstance(facts, dict) else None
+    if facts.get("format") != FORMAT or "config" not in facts:
+        found = shown(facts.get("format"))
         raise RecordError(f"{where / CONFIG} has format {found}; this release ({__version__}) reads {FORMAT}")
     return facts
 
@@ -179,7 +208,7 @@ def _short(value: Any) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file of the record.
+    """Read a JSON file of the record, a table.
 
     Raises
     ------
@@ -187,9 +216,37 @@ def read_json(path: Path) -> dict[str, Any]:
         If it cannot be read.
     """
     try:
-        return json.loads(path.read_text(encoding="utf8"))  # type: ignore[no-any-return]
-    except (OSError, ValueError, RecursionError) as error:
+        found = parse_json(path.read_text(encoding="utf8"))
+    except (OSError, ValueError) as error:
         raise RecordError(f"{path} cannot be read: {error}") from error
+    if not isinstance(found, dict):
+        raise RecordError(f"{path} cannot be read: it is no table")
+    return found
+
+
+def whole_lines(path: Path) -> list[bytes]:
+    """Return the lines of a file that have their end; a last one without was left by a killed process.
+
+    Raises
+    ------
+    RecordError
+        If the file cannot be read.
+    """
+    try:
+        return path.read_bytes().split(b"\n")[:-1]
+    except OSError as error:
+        raise RecordError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _versions(path: Path, line: bytes) -> dict[str, str]:
+    """Return the versions of a line of the starts."""
+    try:
+        found = parse_json(line)["versions"]
+    except (ValueError, LookupError, TypeError) as error:
+        raise RecordError(f"{path} has a line that is no start: {error}") from error
+    if not isinstance(found, dict) or not all(isinstance(number, str) for number in found.values()):
+        raise RecordError(f"{path} has a line that is no start: its versions are none")
+    return found
 
 
 def write_json(path: Path, facts: Any) -> None:

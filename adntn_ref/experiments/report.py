@@ -11,7 +11,7 @@ from adntn_ref.experiments import figures
 from adntn_ref.experiments.engine import RESULTS, SUMMARY
 from adntn_ref.experiments.page import Page
 from adntn_ref.experiments.plan import Plan, make_plan
-from adntn_ref.experiments.record import ENVIRONMENT, TIMING, Record, is_record, read_json, read_record
+from adntn_ref.experiments.record import ENVIRONMENT, Record, is_record, read_json, read_record, unbroken
 from adntn_ref.experiments.scene_picture import network_figure, save_figure
 from adntn_ref.networks.registry import from_spec
 
@@ -48,10 +48,9 @@ def write_report(
     where = Path(folder)
     if pictures is not None:
         _make_folder(Path(pictures))
-    if is_record(where):
-        made, found = _experiment(read_record(where))
-    elif (where / SUMMARY).is_file():
-        made, found = _sweep(where)
+    if is_record(where) or (where / SUMMARY).is_file():
+        with unbroken(where):
+            made, found = _experiment(read_record(where)) if is_record(where) else _sweep(where)
     elif (where / RESULTS).is_file():
         raise RecordError(f"the sweep in {where} has not ended once yet; the same command goes on with it")
     else:
@@ -88,7 +87,7 @@ def _experiment(record: Record) -> tuple[Page, Pictures]:
     if result is None:
         raise RecordError(f"the experiment in {record.folder} is not finished; run it again to go on with it")
     plan = make_plan(record.config, data_too=False)
-    timing = read_json(record.folder / TIMING)
+    timing = record.times
     rates = result["chosen_cores_rates"]
     layers = ", ".join(result["layers"])
     page = Page(

@@ -1,11 +1,11 @@
 """The results of a sweep: a file of JSON lines, appended one by one, each brought to the disk before the next."""
 
-import json
 from pathlib import Path
 from typing import Any
 
+from adntn_ref.compression.jsontext import parse_json
 from adntn_ref.errors import RecordError
-from adntn_ref.experiments.record import append_line, cut_torn_line
+from adntn_ref.experiments.record import append_line, cut_torn_line, whole_lines
 
 
 class Results:
@@ -36,14 +36,14 @@ class Results:
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:
-    content = path.read_bytes()
-    lines = content[: content.rfind(b"\n") + 1].splitlines()
     found: dict[str, dict[str, Any]] = {}
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(whole_lines(path), start=1):
         try:
-            result = json.loads(line)
+            result = parse_json(line)
             key = result["key"]
-        except (ValueError, LookupError, TypeError, RecursionError) as error:
+            if not isinstance(key, str):
+                raise ValueError("its key is no text")
+        except (ValueError, LookupError, TypeError) as error:
             raise RecordError(f"line {number} of {path} is no result: {error}") from error
         if key in found:
             raise RecordError(f"line {number} of {path} has the result of task {key} a second time")

@@ -23,6 +23,14 @@ def names() -> list[str]:
     return list(shipped_files("rows"))
 
 
+def is_file(name: str | Path) -> bool:
+    """Return whether there is such a file; there is none for a name that the system cannot look for."""
+    try:
+        return Path(name).is_file()
+    except OSError:
+        return False
+
+
 def find_config(name: str) -> Config:
     """Return a shipped experiment by name, or the one in a TOML file.
 
@@ -33,7 +41,7 @@ def find_config(name: str) -> Config:
     """
     if path := shipped_files("rows").get(name):
         return read_config(path)
-    if not Path(name).is_file():
+    if not is_file(name):
         raise ConfigError(f"no file and no shipped experiment is called {name!r}; shipped: {', '.join(names())}")
     return read_config(name)
 

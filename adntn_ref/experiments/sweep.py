@@ -34,7 +34,7 @@ from adntn_ref.experiments.choice import Choice, choice_of
 from adntn_ref.experiments.config import Config, read_toml
 from adntn_ref.experiments.plan import Plan, make_plan
 from adntn_ref.experiments.record import wilson
-from adntn_ref.experiments.shipped import find_config, shipped_files
+from adntn_ref.experiments.shipped import find_config, is_file, shipped_files
 from adntn_ref.experiments.tasks import Task
 from adntn_ref.networks.registry import size_field
 
@@ -136,13 +136,13 @@ def read_sweep(path: str | Path) -> Sweep:
     """
     shipped = shipped_files("sweeps")
     where = shipped.get(str(path), Path(path))
-    if str(path) not in shipped and not where.is_file():
+    if str(path) not in shipped and not is_file(where):
         raise ConfigError(f"no file and no shipped sweep is called {str(path)!r}; shipped: {', '.join(shipped)}")
     facts = read_toml(where)
     check_table("the sweep", facts, KEYS, ("title", "base", "networks"))
     base_name = text("base", facts["base"])
     beside = where.parent / base_name
-    base = find_config(str(beside) if beside.is_file() else base_name)
+    base = find_config(str(beside) if is_file(beside) else base_name)
     quick = facts.get("quick", {})
     base = replace(base, quick={**base.quick, **quick}) if isinstance(quick, Mapping) else base
     layers = facts.get("layers", [list(base.compress.layers)])

@@ -18,7 +18,7 @@ from adntn_ref.program.steps import Activate, Factor, Mix, Product, Program, Ste
 
 BOUNDARIES = ("constant", "trainable")
 ACTIVATION_EVERY = ("layer", "column")
-MAX_BRICKS = 1_000_000
+MAX_BRICKS = 100_000
 """More bricks than this are a mistake or an attack, and are refused before anything is built."""
 
 Shapes = dict[str, tuple[int, ...]]

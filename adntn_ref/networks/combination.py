@@ -20,6 +20,7 @@ from adntn_ref.ad.arrays import Array
 from adntn_ref.ad.tape import is_raw
 from adntn_ref.errors import SpecError, StartError
 from adntn_ref.networks.base import Network, Params, Pullback, backend_name, check_init, placed
+from adntn_ref.networks.brickwall import MAX_BRICKS, BrickWall
 from adntn_ref.networks.multilinear import total_cost
 from adntn_ref.networks.peaks import peak_bytes
 from adntn_ref.networks.programmed import ProgramNetwork
@@ -220,6 +221,13 @@ def _count(network: Network) -> int:
     return sum(map(_count, network._parts)) if isinstance(network, Combination) else 1
 
 
+def _bricks(network: Network) -> int:
+    """Return how many bricks there are at most: of all cores, the only ones that a number alone can make many."""
+    if isinstance(network, Combination):
+        return sum(map(_bricks, network._parts))
+    return network.layers * len(network.placement.modes) if isinstance(network, BrickWall) else 0
+
+
 def check_parts(kind: str, networks: tuple[object, ...]) -> tuple[Network, ...]:
     """Refuse parts that are no networks of one weight, too many of them, or combinations nested too deep."""
     if not 1 <= len(networks) <= MAX_PARTS:
@@ -233,6 +241,8 @@ def check_parts(kind: str, networks: tuple[object, ...]) -> tuple[Network, ...]:
         parts.append(network)
     if 1 + max(map(_depth, parts)) > MAX_DEPTH:
         raise SpecError(f"combinations nest at most {MAX_DEPTH} deep")
+    if (bricks := sum(map(_bricks, parts))) > MAX_BRICKS:
+        raise SpecError(f"a {kind} of {bricks} bricks is over {MAX_BRICKS}")
     if (count := sum(map(_count, parts))) > MAX_PARTS:
         raise SpecError(f"a {kind} has 1 to {MAX_PARTS} networks, those inside its parts counted, got {count}")
     return tuple(parts)

@@ -1,5 +1,6 @@
 """A small trainable change of a frozen dense weight, as in LoRA (Hu et al., arXiv 2106.09685) but by any network."""
 
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -65,7 +66,7 @@ class Delta(Combination):
         if is_complex(frozen) and not part.linear:
             raise SpecError("W0 is complex, and the network with its activations takes real parameters alone")
         number = isinstance(alpha, (int, float, np.floating, np.integer)) and not isinstance(alpha, bool)
-        if not number or not 0 < abs(alpha) < float("inf"):
+        if not number or not 0 < abs(alpha) <= sys.float_info.max:
             raise SpecError(f"alpha must be a finite number other than 0, got {shown(alpha)}")
         identity = identify(frozen)
         plain = Layout(frozen.shape, frozen.shape)

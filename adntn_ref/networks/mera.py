@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from adntn_ref.errors import SpecError
 from adntn_ref.networks.tree import Node, TreeNetwork, lateral_pairs
+from adntn_ref.program.modes import shown
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class MERA(TreeNetwork):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not isinstance(self.periodic, bool):
-            raise SpecError(f"periodic must be True or False, got {self.periodic!r}")
+            raise SpecError(f"periodic must be True or False, got {shown(self.periodic)}")
 
     def mixing_positions(self, depth: int, level: tuple[Node, ...], last: bool) -> tuple[int, ...]:
         """Return the pairs that mix: at every depth from the second on."""

@@ -13,6 +13,7 @@ from adntn_ref.networks.mera import MERA
 from adntn_ref.networks.shallow import CP, MPO, LowRank, TensorTrain, Tucker
 from adntn_ref.networks.stack import Stack
 from adntn_ref.networks.ttn import TTN
+from adntn_ref.program.modes import shown
 
 LAYOUT_KEYS = ("layout", "row_modes", "col_modes")
 TREE_KEYS = ("shape", "chi", "modes", "activation", "activation_site", *LAYOUT_KEYS)
@@ -76,7 +77,7 @@ def _read(spec: Any, bases: Bases, depth: int) -> Network:
         raise SpecError(f"a specification is a dict, got a {type(spec).__name__}")
     name = spec.get("network")
     if not isinstance(name, str) or name not in (*NETWORKS, *COMBINATIONS):
-        raise SpecError(f"no network is called {name!r}; allowed: {', '.join((*NETWORKS, *COMBINATIONS))}")
+        raise SpecError(f"no network is called {shown(name)}; allowed: {', '.join((*NETWORKS, *COMBINATIONS))}")
     entries = {key: value for key, value in spec.items() if key != "network"}
     if name in NETWORKS:
         kind, allowed = NETWORKS[name]

@@ -18,7 +18,7 @@ def positive_integer(value: object, what: str) -> int:
 def chosen_of(allowed: Sequence[str], value: object, what: str) -> str:
     """Return ``value`` if it is among ``allowed``, or raise SpecError listing them."""
     if not isinstance(value, str) or value not in allowed:
-        raise SpecError(f"{what} must be one of {', '.join(allowed)}, got {value!r}")
+        raise SpecError(f"{what} must be one of {', '.join(allowed)}, got {shown(value)}")
     return str(value)
 
 

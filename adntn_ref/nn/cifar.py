@@ -115,7 +115,7 @@ def read_cifar(path: Pathlike, classes: tuple[int, ...] = (10,), count: int | No
             wanted = "one or more" if count is None else f"{count:,}"
             raise DataError(f"{where}: got {size:,} bytes, expected {wanted} records of {record} bytes")
         data = np.fromfile(where, dtype=np.uint8)
-    except OSError as error:
+    except (OSError, MemoryError) as error:
         raise DataError(f"{where}: got a file that cannot be read ({error})") from error
     if data.size != size:
         raise DataError(f"{where}: got {data.size:,} bytes, expected {size:,} as the file's size was")

@@ -56,6 +56,14 @@ def data_folder() -> Path:
     return Path(os.environ.get(FOLDER_VARIABLE) or "data")
 
 
+def is_folder(path: Pathlike) -> bool:
+    """Return whether there is such a folder; there is none for a name that the system cannot look for."""
+    try:
+        return Path(path).is_dir()
+    except OSError:
+        return False
+
+
 def load(name: str, folder: Pathlike | None = None, seed: int = 0, dtype: str = "float32") -> Split:
     """Return the data set called ``name``, one of :data:`NAMES`.
 
@@ -78,7 +86,7 @@ def load(name: str, folder: Pathlike | None = None, seed: int = 0, dtype: str = 
     if name in PACKAGED:
         return mnist5k(seed, dtype) if name == "mnist5k" else digits(seed, dtype)
     where = data_folder() / name if folder is None else Path(folder)
-    if not where.is_dir():
+    if not is_folder(where):
         how = f"adntn-ref data fetch {name} --to {where}" if name in FETCHED else "its files, unpacked, belong there"
         raise DataError(f"data set {name!r}: got no folder {where} ({how})")
     if name.startswith("cifar"):

@@ -18,7 +18,7 @@ Pathlike: TypeAlias = str | os.PathLike[str]
 
 CLASSES = 10
 _IDX_TYPES = {0x08: "u1", 0x09: "i1", 0x0B: "i2", 0x0C: "i4", 0x0D: "f4", 0x0E: "f8"}
-_MAX_RATIO = 1032  # deflate cannot expand further: at best 258 bytes come from two bits
+MAX_RATIO = 1032  # deflate cannot expand further: at best 258 bytes come from two bits
 _CHUNK = 1 << 20
 
 
@@ -88,7 +88,7 @@ def read_idx(path: Pathlike, *, max_bytes: int = 1 << 30) -> npt.NDArray[Any]:
             zipped = raw.read(2) == b"\x1f\x8b"
             raw.seek(0)
             stream = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if zipped else raw
-            return _read_idx(stream, where, os.fstat(raw.fileno()).st_size * (_MAX_RATIO if zipped else 1), max_bytes)
+            return _read_idx(stream, where, os.fstat(raw.fileno()).st_size * (MAX_RATIO if zipped else 1), max_bytes)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{where}: got a file that cannot be read ({error}), expected an idx file") from error
 

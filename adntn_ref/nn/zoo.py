@@ -230,7 +230,7 @@ MODELS: dict[str, Callable[..., Sequential]] = {
 """Every model by its name."""
 
 
-def model(name: str, **options: Any) -> Sequential:
+def model(name: str, /, **options: Any) -> Sequential:
     """Return the model called ``name``, one of :data:`MODELS`; the options are those of the function of that name.
 
     Raises

@@ -163,7 +163,7 @@ def resolve_layout(
     sizes = positive_integers(shape, "shape")
     _require_possible(sizes, "shape")
     if kind not in LAYOUTS:
-        raise SpecError(f"no layout is called {kind!r}; allowed: {', '.join(LAYOUTS)}")
+        raise SpecError(f"no layout is called {shown(kind)}; allowed: {', '.join(LAYOUTS)}")
     if kind == "flat":
         if row_modes is not None or col_modes is not None:
             raise SpecError('row_modes and col_modes go with layout="axes" or "interleaved"; layout="flat" takes modes')
@@ -178,7 +178,9 @@ def resolve_layout(
         _require_room(column, columns, "col_modes", "columns")
         chosen = (*row, *column) if kind == "axes" else tuple(interleave(list(row), list(column)))
         if modes is not None and positive_integers(modes, "modes") != chosen:
-            raise SpecError(f"layout={kind!r} takes row_modes and col_modes; the modes then are {chosen}, not {modes}")
+            raise SpecError(
+                f"layout={kind!r} takes row_modes and col_modes; the modes then are {chosen}, not {shown(modes)}"
+            )
         layout = Layout(sizes, chosen, kind, row, column)
     if not 2 <= len(layout.modes) <= MAX_MODES:
         raise SpecError(f"a network needs 2 to {MAX_MODES} modes, got {len(layout.modes)}")
@@ -219,7 +221,7 @@ def shown(value: object) -> str:
         return f"{shown(value[:20])} and {len(value) - 20} more"
     try:
         text = repr(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return f"a {type(value).__name__} too long to print"
     return text if len(text) <= 200 else text[:200] + " ..."
 

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adntn_ref.compression.atomic import write_atomically
+from adntn_ref.compression.jsontext import parse_json
+from adntn_ref.compression.npy import read_npz
 from adntn_ref.errors import FileFormatError, OutputError
 
 Array = NDArray[Any]
@@ -24,6 +26,14 @@ FORMAT, VERSION = "adntn_ref vectors", 1
 INDEX_FILE, ARRAYS_FILE = "index.json", "arrays.npz"
 SECTIONS = ("cases", "starts", "losses", "fits")
 DTYPES = {"<f8": "float64", "<f4": "float32", "<c16": "complex128", "<c8": "complex64", "<i8": "int64"}
+FIELDS: dict[str, type] = {"name": str, "arrays": dict, "dtype": str, "provenance": dict}
+MORE_FIELDS: dict[str, dict[str, type]] = {
+    "cases": {"spec": dict, "note": str},
+    "starts": {"spec": dict, "start": str},
+    "losses": {"loss": str, "arguments": dict},
+    "fits": {"spec": dict, "plans": dict},
+}
+"""What every entry of the index has, and those of each section."""
 _TIME = (1980, 1, 1, 0, 0, 0)
 
 
@@ -103,7 +113,7 @@ def read(folder: str | Path) -> tuple[Index, dict[str, Array]]:
     """
     place = Path(folder)
     index = _read_index(place / INDEX_FILE)
-    arrays = _read_arrays(place / ARRAYS_FILE)
+    arrays = read_npz(place / ARRAYS_FILE)
     named: set[str] = set()
     for section in SECTIONS:
         for record in index[section]:
@@ -126,8 +136,8 @@ def read(folder: str | Path) -> tuple[Index, dict[str, Array]]:
 
 def _read_index(path: Path) -> Index:
     try:
-        index = json.loads(path.read_text(encoding="utf8"))
-    except (OSError, ValueError, RecursionError) as error:
+        index = parse_json(path.read_text(encoding="utf8"))
+    except (OSError, ValueError) as error:
         raise FileFormatError(f"{path} is no readable index of vectors: {error}") from error
     if not isinstance(index, dict) or index.get("format") != FORMAT:
         raise FileFormatError(f"{path} is no index of vectors: its entry 'format' is not {FORMAT!r}")
@@ -137,25 +147,19 @@ def _read_index(path: Path) -> Index:
     if version > VERSION:
         raise FileFormatError(f"{path} has format version {version}, this package reads up to {VERSION}; update it")
     for section in SECTIONS:
-        if not isinstance(index.get(section), list) or not all(map(_is_record, index[section])):
-            raise FileFormatError(f"{path}: {section} must be a list of entries with name and arrays")
+        if not isinstance(index.get(section), list) or not all(_is_record(r, section) for r in index[section]):
+            needed = ", ".join((*FIELDS, *MORE_FIELDS[section]))
+            raise FileFormatError(f"{path}: {section} must be a list of entries with {needed}")
+    names = [record["name"] for section in SECTIONS for record in index[section]]
+    if len(set(names)) < len(names):
+        raise FileFormatError(f"{path}: two entries have one name")
     return index
 
 
-def _is_record(record: object) -> bool:
-    if not isinstance(record, dict) or not isinstance(record.get("name"), str):
+def _is_record(record: object, section: str) -> bool:
+    if not isinstance(record, dict):
         return False
-    arrays = record.get("arrays")
-    return isinstance(arrays, dict) and all(isinstance(facts, dict) for facts in arrays.values())
-
-
-def _read_arrays(path: Path) -> dict[str, Array]:
-    found: dict[str, Array] = {}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                with archive.open(member) as stream:
-                    found[member.filename.removesuffix(".npy")] = np.lib.format.read_array(stream, allow_pickle=False)
-    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, MemoryError) as error:
-        raise FileFormatError(f"{path} is no readable npz file: {error}") from error
-    return found
+    fields = {**FIELDS, **MORE_FIELDS[section]}
+    if not all(isinstance(record.get(field), kind) for field, kind in fields.items()):
+        return False
+    return all(isinstance(facts, dict) for facts in record["arrays"].values())

@@ -9,6 +9,8 @@ from urllib.parse import quote
 import numpy as np
 
 from adntn_ref.compression.atomic import write_atomically
+from adntn_ref.compression.jsontext import parse_json
+from adntn_ref.compression.npy import read_npy, read_npz
 from adntn_ref.errors import FileFormatError, OutputError
 
 from ..case import Case
@@ -119,13 +121,11 @@ def _files_of(folder: Path, group: str) -> list[Path]:
 
 def _read_one(file: Path, quantity: str, arrays: dict[str, Array], faults: list[Fault]) -> None:
     try:
-        array = np.load(file, allow_pickle=False)
-    except (ValueError, OSError, EOFError, MemoryError, SyntaxError) as error:
+        array = _npy(file)
+    except (FileFormatError, OSError, MemoryError) as error:
         faults.append(Fault(quantity, Verdict.GARBAGE, f"{file.name}: {one_line(error, 200)}"))
         return
-    if not isinstance(array, np.ndarray):  # an .npz under the name of an .npy
-        faults.append(Fault(quantity, Verdict.GARBAGE, f"{file.name} is no .npy file"))
-    elif array.dtype.kind not in "biufc":
+    if array.dtype.kind not in "biufc":
         faults.append(Fault(quantity, Verdict.WRONG_DTYPE, f"dtype {array.dtype}"))
     else:
         arrays[quantity] = array
@@ -138,10 +138,10 @@ def inputs_changed(folder: Path, request: Request) -> list[str]:
 
 def _holds(file: Path, array: Array) -> bool:
     try:
-        found = np.load(file, allow_pickle=False)
-    except (ValueError, OSError, EOFError, SyntaxError):
+        found = _npy(file)
+    except (FileFormatError, OSError, MemoryError):
         return False
-    same = isinstance(found, np.ndarray) and (found.dtype, found.shape) == (array.dtype, array.shape)
+    same = (found.dtype, found.shape) == (array.dtype, array.shape)
     return same and found.tobytes() == np.ascontiguousarray(array).tobytes()
 
 
@@ -155,22 +155,36 @@ def read_request(path: Path) -> Case:
     """
     folder = path.parent
     try:
-        facts = json.loads(path.read_text(encoding="utf8"))
+        facts = parse_json(path.read_text(encoding="utf8"))
         if facts["protocol"] != PROTOCOL:
             raise FileFormatError(f"{path} has version {facts['protocol']} of the protocol, this is {PROTOCOL}")
         params = {name: _load(folder, file) for name, file in facts["params"].items()}
         given = facts["cotangent"]
         several = isinstance(given, dict)
         cotangent = {name: _load(folder, file) for name, file in given.items()} if several else _load(folder, given)
-        return Case(str(facts["case"]), facts["spec"], params, cotangent)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return _case(facts, str(facts["case"]), params, cotangent)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, MemoryError, RuntimeError) as error:
         if isinstance(error, FileFormatError):
             raise
         raise FileFormatError(f"{path} is no request that can be read: {_short(error)}") from error
 
 
 def _load(folder: Path, file: str) -> Array:
-    return np.asarray(np.load(folder / file, allow_pickle=False))
+    return _npy(_inside(folder, file))
+
+
+def _npy(file: Path) -> Array:
+    """Read an .npy file, whose header is compared with the file's size first; FileFormatError, OSError."""
+    with file.open("rb") as stream:
+        return np.asarray(read_npy(stream, file.stat().st_size))
+
+
+def _inside(folder: Path, file: str) -> Path:
+    """Return the path of a file that a JSON file names, which must lie in its own folder or below."""
+    path = folder / file
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise FileFormatError(f"{one_line(file, 200)} lies outside of {folder}")
+    return path
 
 
 def save_case(folder: Path, case: Case) -> Path:
@@ -214,21 +228,30 @@ def load_case(path: Path) -> Case:
     if path.name == REQUEST:
         return read_request(path)
     try:
-        facts = json.loads(path.read_text(encoding="utf8"))
+        facts = parse_json(path.read_text(encoding="utf8"))
         if facts["adntn_ref_case"] != 1:
-            raise FileFormatError(f"{path} is a case of version {facts['adntn_ref_case']}, this reads 1")
-        with np.load(path.parent / facts["arrays"], allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+            raise FileFormatError(f"{path} is a case of version {one_line(facts['adntn_ref_case'])}, this reads 1")
+        arrays = read_npz(_inside(path.parent, facts["arrays"]))
+        return _stored_case(path, facts, arrays)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         if isinstance(error, FileFormatError):
             raise
         raise FileFormatError(f"{path} is no case that can be read: {_short(error)}") from error
+
+
+def _stored_case(path: Path, facts: dict[str, Any], arrays: dict[str, Array]) -> Case:
     params = {name.removeprefix("params/"): x for name, x in arrays.items() if name.startswith("params/")}
     several = {name.removeprefix("cotangent/"): x for name, x in arrays.items() if name.startswith("cotangent/")}
     if "cotangent" not in arrays and not several:
         raise FileFormatError(f"{path} is no case that can be read: it has no cotangent")
     cotangent = arrays.get("cotangent", several)
-    return Case(str(facts["name"]), facts["spec"], params, cotangent, str(facts.get("note", "")))
+    return _case(facts, str(facts["name"]), params, cotangent)
+
+
+def _case(facts: dict[str, Any], name: str, params: dict[str, Array], cotangent: Any) -> Case:
+    if not isinstance(facts["spec"], dict) or not params:
+        raise FileFormatError("a case has a specification, which is a table, and parameters")
+    return Case(name, facts["spec"], params, cotangent, str(facts.get("note", "")))
 
 
 def _short(error: Exception) -> str:

@@ -8,13 +8,18 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from adntn_ref.compression.jsontext import parse_json
+from adntn_ref.compression.npy import read_npy
+from adntn_ref.errors import FileFormatError
+
 from .verdicts import Array
 
 MAGIC = b"ADNTNMSG"
-LARGEST_HEADER = 2**26
+LARGEST_HEADER = 2**24
+CHUNK = 2**20
 
 
-class BrokenMessage(Exception):
+class BrokenMessage(FileFormatError):
     """What came in is no message; the other side has written on the pipe, or has ended."""
 
 
@@ -50,9 +55,13 @@ def read_message(stream: BinaryIO) -> tuple[dict[str, Any], dict[str, Array]]:
     if length > LARGEST_HEADER:
         raise BrokenMessage(f"a header of {length} bytes")
     try:
-        head = json.loads(_exactly(stream, length))
-        arrays = {name: _array(_exactly(stream, size)) for name, size in head["arrays"]}
-        return dict(head["header"]), arrays
+        head = parse_json(_exactly(stream, length), any_text=True)
+        header, listed = head["header"], [(name, size) for name, size in head["arrays"]]
+        if not isinstance(header, dict) or not all(_is_entry(*entry) for entry in listed):
+            raise BrokenMessage("a header that is no table, or names of arrays without sizes")
+        return header, {name: _array(_exactly(stream, size)) for name, size in listed}
+    except BrokenMessage:
+        raise
     except (ValueError, KeyError, TypeError) as error:
         raise BrokenMessage(f"a message that cannot be read: {error}") from error
 
@@ -64,11 +73,19 @@ def _npy(array: Array) -> bytes:
 
 
 def _array(blob: bytes) -> Array:
-    return np.asarray(np.load(io.BytesIO(blob), allow_pickle=False))
+    return np.asarray(read_npy(io.BytesIO(blob), len(blob)))
+
+
+def _is_entry(name: object, size: object) -> bool:
+    return isinstance(name, str) and type(size) is int and size >= 0
 
 
 def _exactly(stream: BinaryIO, count: int) -> bytes:
-    data = stream.read(count)
-    if len(data) < count:
-        raise BrokenMessage("the stream has ended")
-    return data
+    """Read so many bytes; memory grows with what comes, not with what was announced."""
+    data = bytearray()
+    while len(data) < count:
+        piece = stream.read(min(CHUNK, count - len(data)))
+        if not piece:
+            raise BrokenMessage("the stream has ended")
+        data += piece
+    return bytes(data)

@@ -63,10 +63,14 @@ class ModuleCandidate:
         except BaseException:  # a Ctrl-C: nobody else knows of this process yet
             worker.kill()
             raise
-        if "error" in header:
+        try:
+            self.functions, self._worker = functions_in(header), worker
+        except BrokenMessage as error:
             worker.kill()
-            raise CandidateError(header["error"])
-        self.functions, self._worker = header["functions"], worker
+            raise CandidateError(f"importing {self._module} gave no answer: {error}") from error
+        except CandidateError:
+            worker.kill()
+            raise
 
     def ask(self, request: Request, limit: float) -> Answer:
         """Ask for everything that can be judged; after a crash or a hang the next case begins with a new process."""
@@ -82,14 +86,13 @@ class ModuleCandidate:
             worker.send(request_header(request, groups), _arrays(request))
             for group in groups:
                 header, arrays = worker.receive(deadline - time.monotonic())
-                faults = tuple(Fault(q, Verdict[verdict], detail) for q, verdict, detail in header["faults"])
-                answer[header["group"]] = Part(arrays, faults)
+                answer[group] = part_in(header, arrays, group)
                 if answer[group].refuses_all:
                     break
         except TimeoutError:
             answer[group] = _only(GROUPS[group], Verdict.TIMED_OUT, f"no answer within {limit:.3g} s")
             self.close()
-        except (BrokenMessage, OSError, KeyError, ValueError, TypeError):
+        except (BrokenMessage, OSError):
             broken = next(g for g in groups if g not in answer)
             # What stands on the pipe and is no message of ours was written there by the candidate.
             ended, how = worker.end()
@@ -174,6 +177,47 @@ class _Worker:
         with contextlib.suppress(OSError, ValueError):
             while line := stream.readline(4096):
                 self._printed.append(line.decode(errors="replace"))
+
+
+def functions_in(header: dict[str, Any]) -> list[str]:
+    """Return the functions of a candidate that has started, as its first message says.
+
+    Raises
+    ------
+    CandidateError
+        With what the worker says, if it could not import the candidate.
+    BrokenMessage
+        If the message says neither.
+    """
+    if "error" in header:
+        raise CandidateError(one_line(header["error"], 2000))
+    functions = header.get("functions")
+    if not isinstance(functions, list) or not all(isinstance(name, str) for name in functions):
+        raise BrokenMessage("no list of functions")
+    return functions
+
+
+def part_in(header: dict[str, Any], arrays: dict[str, Array], group: str | None = None) -> Part:
+    """Return the answer that a message holds, for ``group`` if it is given.
+
+    Raises
+    ------
+    BrokenMessage
+        If it is none, or for another group.
+    """
+    faults = header.get("faults")
+    if not isinstance(header.get("group"), str) or group not in (None, header["group"]) or not isinstance(faults, list):
+        raise BrokenMessage("no answer for the group that was asked for")
+    return Part(arrays, tuple(map(_fault, faults)))
+
+
+def _fault(entry: Any) -> Fault:
+    if not isinstance(entry, list) or len(entry) != 3 or not all(isinstance(text, str) for text in entry):
+        raise BrokenMessage("a fault that is none")
+    quantity, verdict, detail = entry
+    if verdict not in Verdict.__members__:
+        raise BrokenMessage(f"no verdict is called {one_line(verdict)}")
+    return Fault(quantity, Verdict[verdict], detail)
 
 
 def ending(code: int) -> str:

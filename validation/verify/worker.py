@@ -122,7 +122,20 @@ def request_header(request: Request, groups: list[str]) -> dict[str, Any]:
 
 
 def request_from(header: dict[str, Any], arrays: dict[str, Any]) -> Request:
-    """Return the request of a message; see :func:`request_header`."""
+    """Return the request of a message; see :func:`request_header`.
+
+    Raises
+    ------
+    BrokenMessage
+        If it is none.
+    """
+    try:
+        return _request_from(header, arrays)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BrokenMessage(f"no request: {type(error).__name__}: {error}") from error
+
+
+def _request_from(header: dict[str, Any], arrays: dict[str, Any]) -> Request:
     params = {name.removeprefix("params/"): x for name, x in arrays.items() if name.startswith("params/")}
     several = {name.removeprefix("cotangent/"): x for name, x in arrays.items() if name.startswith("cotangent/")}
     cotangent = several if header["several"] else arrays["cotangent"]

@@ -1,0 +1,48 @@
+"""Inputs that once broke a promise: (target, input, what it did)."""
+
+from fuzz.targets.config import SMALL
+from fuzz.targets.npz import npz
+
+LONG = "0x" + "f" * 4000
+"""An integer that Python reads and cannot write."""
+
+
+def claiming(shape: str) -> bytes:
+    """Return an npy stream without data that declares a shape."""
+    text = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    return b"\x93NUMPY\1\0" + len(text).to_bytes(2, "little") + text
+
+
+def inside(stream: bytes) -> bytes:
+    """Return an archive that holds a broken stream."""
+    return npz({"a": [0.0]}, raw=stream)
+
+
+FOUND: list[tuple[str, bytes, str]] = [
+    ("config", SMALL.replace("hidden = 8", f"hidden = {LONG}").encode(), "ValueError: no text for an integer"),
+    ("config", SMALL.replace("train = 10", f"train = -{9 * '9'}").encode(), "a negative number of images"),
+    ("config", SMALL.replace("train = 10", f"train = {LONG}").encode(), "ValueError in the message"),
+    ("config", SMALL.replace("hidden = 8", "hidden = " + "9" * 4400).encode(), "ValueError of int()"),
+    ("config", SMALL.replace("hidden = 8", "hidden = 1979-05-27").encode(), "TypeError: a date is no JSON"),
+    ("config", SMALL.replace("hidden = 8", "name = 1").encode(), "TypeError: model() got two values for name"),
+    ("config", b"a = " + b"[" * 2000 + b"]" * 2000, "RecursionError of tomllib"),
+    ("config-built", b'{"dense": {"rate": 1' + b"0" * 400 + b"}}", "OverflowError of isfinite()"),
+    ("sweep", b'title = "a"\nnetworks = []\nbase = "' + b"a" * 300 + b'"', "OSError: file name too long"),
+    ("results", b'{"key": []}\n', "TypeError: unhashable"),
+    ("results", b'{"key": "a"}\n', "KeyError in the engine of sweeps"),
+    ("starts", b"[]\n", "TypeError"),
+    ("starts", b"\xff\n", "UnicodeDecodeError"),
+    ("result", b"{}", "KeyError in the comparison"),
+    ("checkpoint", inside(claiming("(1000000, 200000)")), "MemoryError: 1.5 TiB"),
+    ("checkpoint", inside(claiming("(400000000,)")), "3 GiB allocated for a file of 300 bytes"),
+    ("checkpoint", inside(claiming("(" * 3000)), "tokenize.TokenError of NumPy"),
+    ("checkpoint", inside(claiming("-" * 9000 + "1")), "MemoryError of the parser"),
+    ("checkpoint-head", b"[" * 5000, "RecursionError of json"),
+    ("checkpoint-head", b'{"version": 1, "identity": [1]}', "AttributeError"),
+    ("checkpoint-head", b'{"version": 1, "identity": {"model": "a", "steps": 3}}', "KeyError: numbers"),
+    ("npy", claiming("(1000000, 200000)"), "MemoryError in messages"),
+    ("npy", claiming("(" * 3000), "tokenize.TokenError in messages"),
+    ("framing", b"ADNTNMSG" + (5000).to_bytes(8, "little") + b"[" * 5000, "RecursionError of json"),
+    ("case", b"[" * 5000, "RecursionError of json"),
+]
+"""What the test-suite gives to every one again."""
