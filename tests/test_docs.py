@@ -24,7 +24,7 @@ MODULES = sorted(
         if not module.name.endswith("__main__")
     }
 )
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "networks").glob("*.md")])
 
 
 @pytest.mark.parametrize("name", MODULES)
