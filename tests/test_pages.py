@@ -4,8 +4,11 @@ import json
 import re
 from functools import cache
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+
+import adntn_ref as ar
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -91,3 +94,15 @@ def test_every_page_is_reached_from_the_index() -> None:
                     reached.add(target)
                     todo.append(target)
     assert {page for page in PAGES if DOCS in page.parents} == reached
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    text = "".join(map(text_of, DOCS.glob("*.md")))
+    for name in ar.__all__:
+        found = getattr(ar, name)
+        if isinstance(found, ModuleType | str | dict):
+            continue
+        whole = re.search(rf"automodule:: {re.escape(found.__module__)}\n", text)
+        assert whole or re.search(rf"^\.\. auto\w+:: adntn_ref\.([\w.]+\.)?{name}$", text, re.MULTILINE), (
+            f"{name} is not in docs/api.md"
+        )
