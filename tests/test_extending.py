@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import adntn_ref as ar
 from adntn_ref.ad import ACTIVATIONS
 from adntn_ref.backends.fused import fused_run
 from adntn_ref.backends.fused_many import whole_networks
+from adntn_ref.backends.launch import KERNELS, WRITTEN
 from adntn_ref.networks import NETWORKS
 from adntn_ref.validation import check_gradient, check_hvp, check_vjp
 
@@ -162,3 +164,10 @@ def test_the_backend_is_found_by_its_entry_point_and_agrees(tmp_path: Path) -> N
         [sys.executable, "-W", "error", "-c", BACKEND_PROGRAM], env=environment, capture_output=True, text=True
     )
     assert done.stdout == "as NumPy does\n", done.stderr
+
+
+def test_the_list_of_activations_is_that_of_the_kernels_source() -> None:
+    found = re.search(r"enum \{ (IDENTITY.*?) \}", (KERNELS / "common.cuh").read_text(encoding="utf8"))
+    assert found is not None
+    assert tuple(found[1].lower().split(", ")) == WRITTEN
+    assert set(WRITTEN) <= set(ACTIVATIONS)
