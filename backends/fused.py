@@ -37,4 +37,6 @@ def fused_run(program: Program | Frames, cores: Cores, launcher: Launcher) -> Ru
             return TileRun(wall, cores, launcher)
         wall = f"no tile fits {launcher.shared} bytes of shared memory three times"
     refusal = window_refusal(program, limits)
-    return WindowRun(program, cores, launcher) if refusal is None else f"{wall}; {refusal}"
+    if refusal is None:
+        return WindowRun(program, cores, launcher)
+    return refusal if refusal == wall else f"{wall}; {refusal}"

@@ -24,7 +24,7 @@ from .kernel_plan import (
     walk_back,
     walk_table,
 )
-from .launch import Instance, Launcher, limits_of
+from .launch import Instance, Launcher, activation_refusal, limits_of
 
 RESIDENT = 8
 """Most blocks of 256 threads that a processor holds."""
@@ -51,6 +51,8 @@ class Wall:
 def wall_of(program: Program) -> Wall | str:
     """Read a program as a brick-wall of binary modes, or return a sentence that says why it is none."""
     dims = program.start.out_dims
+    if (refusal := activation_refusal(program)) is not None:
+        return refusal
     if set(dims) != {2}:
         return "the tile kernels need modes of size 2"
     names: list[str] = []

@@ -13,7 +13,7 @@ from adntn_ref.program.windows import Window, WrapWindow, window_environments, w
 
 from .fused_vectors import BLOCKS, sum_partials
 from .kernel_plan import WARP, Limits
-from .launch import Instance, Launcher, limits_of
+from .launch import Instance, Launcher, activation_refusal, limits_of
 
 SHARED = 48 * 1024
 """Bytes of shared memory that every device gives a block: more blocks run side by side than with all of it."""
@@ -25,6 +25,8 @@ def window_refusal(program: Program, limits: Limits) -> str | None:
     """Say why a program cannot run window by window, or return None where it can."""
     if not program.steps:
         return "there is no step to run"
+    if (refusal := activation_refusal(program)) is not None:
+        return refusal
     for segment in segments_of(program):
         windows = [window for step in segment if not isinstance(step, Activate) for window in step.windows]
         if not windows:

@@ -13,9 +13,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from adntn_ref.ad.activations import ACTIVATIONS
 from adntn_ref.errors import BackendUnavailable
 from adntn_ref.extras import need
+from adntn_ref.program.steps import Activate, Program
 
 from .kernel_plan import THREADS, Limits
 
@@ -34,6 +34,8 @@ _HEADERS = {
     "vectors": ("common",),
 }
 REALS = {"float32": "float", "float64": "double"}
+WRITTEN = ("identity", "relu", "leaky_relu", "tanh", "sigmoid", "gelu", "silu", "sin")
+"""The activations that the kernels hold, in the order of the list in ``common.cuh``; a user's own is none of them."""
 
 
 @dataclass(frozen=True)
@@ -77,12 +79,19 @@ class Launcher(Protocol):
         ...
 
 
+def activation_refusal(program: Program) -> str | None:
+    """Return a sentence that says which activation the kernels do not hold, or None where they hold all."""
+    names = {step.activation.name for step in program.steps if isinstance(step, Activate)}
+    unknown = sorted(names.difference(WRITTEN))
+    return f"the kernels hold no activation {', '.join(unknown)}; they hold {', '.join(WRITTEN)}" if unknown else None
+
+
 def instances() -> Iterator[Instance]:
     """Yield every instance there is."""
     for dtype in REALS:
         yield Instance("vectors", dtype)
         for file in ("tiles", "whole", "windows"):
-            for activation in ACTIVATIONS:
+            for activation in WRITTEN:
                 yield Instance(file, dtype, activation)
 
 
@@ -92,7 +101,7 @@ def source_of(instance: Instance, activation: str | None = None) -> str:
     limits = Limits(0, np.dtype(instance.dtype).itemsize)
     constants = {
         "REAL": REALS[instance.dtype],
-        "ACT": list(ACTIVATIONS).index(instance.activation) if activation is None else activation,
+        "ACT": WRITTEN.index(instance.activation) if activation is None else activation,
         "WINDOW": limits.window,
         "MOST": limits.most,
         "THREADS": THREADS,

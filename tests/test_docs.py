@@ -28,7 +28,7 @@ MODULES = sorted(
 FRAMEWORKS = {"interop.md": ("torch", "jax")}
 """Pages whose examples run other frameworks; they are skipped where these are missing."""
 
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "docs" / "networks").glob("*.md")])
 
 
 @pytest.mark.parametrize("name", MODULES)

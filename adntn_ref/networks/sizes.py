@@ -84,7 +84,7 @@ def _by_bisection(make: Callable[[int], Network], limit: int) -> int:
     """Return the size with the most parameters up to ``limit``, the smallest among equals; size 1 fits.
 
     Doubling finds a size that does not fit, or adds nothing any more; bisection the last that fits. No network of more
-    than twice the answer's size is made.
+    than twice the answer's size is made, or four times where a larger bond adds no parameters.
     """
 
     def count(size: int) -> int:

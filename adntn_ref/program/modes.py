@@ -19,6 +19,8 @@ from math import prod
 from operator import index
 from typing import TypeVar
 
+import numpy as np
+
 from adntn_ref.ad import ops
 from adntn_ref.ad.arrays import Array
 from adntn_ref.errors import SpecError
@@ -206,7 +208,7 @@ def positive_integers(values: object, what: str) -> tuple[int, ...]:
 
 def as_positive(value: object) -> int | None:
     """Return ``value`` as an int if it is an integer from 1 to 2^64, not a bool; else None."""
-    if isinstance(value, bool):
+    if isinstance(value, (bool, np.bool_)):  # NumPy 2.0 still takes its own for an index, with a warning
         return None
     try:
         number = index(value)  # type: ignore[arg-type]
