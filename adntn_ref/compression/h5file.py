@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from adntn_ref.ad.arrays import Array
-from adntn_ref.compression.tensorfile import TensorFile
+from adntn_ref.compression.tensorfile import TensorFile, state_of
 from adntn_ref.errors import FileFormatError, NothingSelected
 from adntn_ref.extras import need
 
@@ -38,6 +38,7 @@ class H5File:
                 self.shapes[name], self.dtypes[name] = tuple(int(n) for n in item.shape), item.dtype.name
 
         try:
+            self._state = state_of(self.path)
             with h5py.File(self.path, "r") as file:
                 file.visititems(note)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
@@ -63,10 +64,11 @@ class H5File:
         try:
             with need("h5py", "h5").File(self.path, "r") as file:
                 array = file[name][...]
+            changed = state_of(self.path) != self._state
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise FileFormatError(f"tensor {name} of {self.path} cannot be read: {error}") from error
-        if array.shape != self.shapes[name]:
-            raise FileFormatError(f"{self.path} changed while it was read")
+        if changed or array.shape != self.shapes[name]:
+            raise FileFormatError(f"{self.path} changed while it was read; try again when nobody writes to it")
         return array
 
 

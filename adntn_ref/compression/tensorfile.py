@@ -6,42 +6,24 @@ No pickle is read or written. What a file declares is checked against its size b
 import ast
 import json
 import lzma
+import os
 import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from adntn_ref.ad.arrays import Array
 from adntn_ref.compression.atomic import require_new, write_atomically
+from adntn_ref.compression.safefile import METADATA_ENTRY, READ_DTYPES, SafeHeader, write_safetensors
 from adntn_ref.errors import DTypeError, FileFormatError, NothingSelected
-from adntn_ref.extras import need
 
 SUFFIXES = (".safetensors", ".npz")
-METADATA_ENTRY = "__metadata__"
-_MAX_HEADER = 100_000_000
 _MAX_RATIO = 1032  # deflate cannot expand further
-_SAFE_DTYPES = {
-    "F64": "float64",
-    "F32": "float32",
-    "F16": "float16",
-    "BF16": "bfloat16",
-    "I64": "int64",
-    "I32": "int32",
-    "I16": "int16",
-    "I8": "int8",
-    "U64": "uint64",
-    "U32": "uint32",
-    "U16": "uint16",
-    "U8": "uint8",
-    "BOOL": "bool",
-    "C64": "complex64",
-}
-_READ_DTYPES = frozenset(_SAFE_DTYPES.values()) - {"bfloat16"}
 # What broken bytes make json, ast, zipfile, its decompressors and NumPy raise: by no means all of it ValueError.
 _UNREADABLE = (
     OSError,
@@ -79,10 +61,15 @@ class TensorFile:
         try:
             if not self.path.is_file():
                 raise FileFormatError(f"there is no file {self.path}")
-            if self.kind == ".safetensors":
-                self._open_safetensors()
-            else:
-                self._open_npz()
+            with self.path.open("rb") as stream:
+                self._state = state_of(stream.fileno())
+                if self.kind == ".safetensors":
+                    self._header = SafeHeader(stream, self._state[0], self.path)
+                    self.shapes, self.dtypes = self._header.shapes, self._header.dtypes
+                    self.metadata = self._header.metadata
+                else:
+                    self._open_npz(stream)
+                self._require_unchanged(stream)
         except FileFormatError:
             raise
         except (*_UNREADABLE, MemoryError) as error:
@@ -103,62 +90,39 @@ class TensorFile:
         DTypeError
             For a dtype that NumPy does not have (bfloat16, 8-bit floats).
         FileFormatError
-            If its bytes cannot be read.
+            If its bytes cannot be read, or the file changed since it was opened.
         """
         if name not in self.shapes:
             raise NothingSelected(f"{self.path} has no tensor {name!r}; it has {', '.join(self.names[:20])}")
-        if self.kind == ".safetensors" and self.dtypes[name] not in _READ_DTYPES:
+        if self.kind == ".safetensors" and self.dtypes[name] not in READ_DTYPES:
             raise DTypeError(
                 f"tensor {name} of {self.path} is {self.dtypes[name]}, which NumPy lacks; convert it to float32 first"
             )
         try:
-            return self._read_npz(name) if self.kind == ".npz" else self._read_safetensors(name)
+            with self.path.open("rb") as stream:
+                self._require_unchanged(stream)
+                array = self._read_npz(stream, name) if self.kind == ".npz" else self._header.read(stream, name)
+                self._require_unchanged(stream)
+                return array
         except FileFormatError:
             raise
         except _UNREADABLE as error:
             raise FileFormatError(f"tensor {name} of {self.path} cannot be read: {_reason(error)}") from error
 
-    def _read_safetensors(self, name: str) -> Array:
-        package = need("safetensors", "demo")
-        try:
-            with package.safe_open(self.path, framework="numpy") as archive:
-                return archive.get_tensor(name)
-        except package.SafetensorError as error:
-            raise FileFormatError(f"tensor {name} of {self.path} cannot be read: {error}") from error
+    def _require_unchanged(self, stream: BinaryIO) -> None:
+        if state_of(stream.fileno()) != self._state:
+            raise FileFormatError(f"{self.path} changed while it was read; try again when nobody writes to it")
 
-    def _read_npz(self, name: str) -> Array:
-        with zipfile.ZipFile(self.path) as archive, archive.open(self._members[name]) as stream:
-            array = np.lib.format.read_array(stream, allow_pickle=False)
-            if stream.read(1):  # reading to the end lets zipfile compare the checksum
+    def _read_npz(self, stream: BinaryIO, name: str) -> Array:
+        with zipfile.ZipFile(stream) as archive, archive.open(self._members[name]) as entry:
+            array = np.lib.format.read_array(entry, allow_pickle=False)
+            if entry.read(1):  # reading to the end lets zipfile compare the checksum
                 raise FileFormatError(f"tensor {name} of {self.path} has bytes after its data")
             return array
 
-    def _open_safetensors(self) -> None:
-        """Read the header ourselves: its names and sizes are wanted even where the package is not installed."""
-        size = self.path.stat().st_size
-        with self.path.open("rb") as stream:
-            start = stream.read(8)
-            length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
-            if 8 + length > size or length > _MAX_HEADER:
-                raise FileFormatError(
-                    f"{self.path} is truncated or no safetensors file: its header does not fit {size} bytes"
-                )
-            header = json.loads(stream.read(length))
-        if not isinstance(header, dict):
-            raise FileFormatError(f"{self.path} is no safetensors file: its header is not a table")
-        self.metadata = {str(k): str(v) for k, v in header.pop(METADATA_ENTRY, {}).items()}
-        for name, entry in header.items():
-            begin, end = entry["data_offsets"]
-            shape = tuple(int(n) for n in entry["shape"])
-            whole = type(begin) is type(end) is int and min(shape, default=0) >= 0
-            if not whole or not 0 <= begin <= end <= size - 8 - length:
-                raise FileFormatError(f"{self.path} is truncated: tensor {name!r} lies beyond its end")
-            self.shapes[name] = shape
-            self.dtypes[name] = _SAFE_DTYPES.get(entry["dtype"], str(entry["dtype"]).lower())
-
-    def _open_npz(self) -> None:
-        size = self.path.stat().st_size
-        with zipfile.ZipFile(self.path) as archive:
+    def _open_npz(self, file: BinaryIO) -> None:
+        size = self._state[0]
+        with zipfile.ZipFile(file) as archive:
             for member in archive.infolist():
                 name = member.filename.removesuffix(".npy")
                 if name in self.shapes:
@@ -171,7 +135,7 @@ class TensorFile:
                     raise FileFormatError(f"{self.path} is truncated: array {name!r} is larger than its file entry")
                 self.shapes[name], self.dtypes[name], self._members[name] = shape, dtype.name, member.filename
         if METADATA_ENTRY in self.shapes:
-            text = bytes(self.load(METADATA_ENTRY)).decode()
+            text = bytes(self._read_npz(file, METADATA_ENTRY)).decode()
             self.metadata = {str(k): str(v) for k, v in json.loads(text).items()}
             del self.shapes[METADATA_ENTRY], self.dtypes[METADATA_ENTRY]
 
@@ -192,6 +156,12 @@ def _npy_header(stream: Any) -> tuple[tuple[int, ...], Any]:
     return tuple(int(n) for n in header["shape"]), dtype
 
 
+def state_of(file: int | Path) -> tuple[int, int, int, int]:
+    """Return what tells whether a file was changed or put in another's place: size, time, inode and device."""
+    found = os.stat(file)
+    return found.st_size, found.st_mtime_ns, found.st_ino, found.st_dev
+
+
 def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
@@ -208,7 +178,7 @@ def require_storable(path: str | Path, dtypes: Mapping[str, str]) -> None:
     if METADATA_ENTRY in dtypes:
         raise FileFormatError(f"no tensor can be called {METADATA_ENTRY}: tensor files keep their metadata there")
     for name, dtype in dtypes.items():
-        if kind == ".safetensors" and dtype not in _READ_DTYPES:
+        if kind == ".safetensors" and dtype not in READ_DTYPES:
             raise DTypeError(f"tensor {name} is {dtype}, which a safetensors file cannot hold; an npz file may")
         if dtype == "object":
             raise DTypeError(f"tensor {name} holds Python objects, which are never written")
@@ -240,8 +210,12 @@ def write_tensors(
     arrays = {name: np.asarray(value, order="C") for name, value in tensors.items()}
     require_storable(path, {name: array.dtype.name for name, array in arrays.items()})
     if kind == ".safetensors":
-        save_file = need("safetensors.numpy", "demo").save_file
-        write_atomically(path, lambda temporary: save_file(arrays, temporary, metadata=dict(metadata)))
+
+        def write_safe(temporary: Path) -> None:
+            with temporary.open("wb") as stream:
+                write_safetensors(stream, arrays, metadata)
+
+        write_atomically(path, write_safe)
         return
     arrays[METADATA_ENTRY] = np.frombuffer(json.dumps(dict(metadata)).encode(), dtype=np.uint8)
 

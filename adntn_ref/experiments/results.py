@@ -36,7 +36,10 @@ class Results:
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise RecordError(f"{path} cannot be read: {error.strerror or error}") from error
     lines = content[: content.rfind(b"\n") + 1].splitlines()
     found: dict[str, dict[str, Any]] = {}
     for number, line in enumerate(lines, start=1):
