@@ -49,7 +49,7 @@ def writing(target: Path, what: str = "written") -> Iterator[None]:
     """
     try:
         yield
-    except OutputError:
+    except (OutputError, BrokenPipeError):
         raise
     except OSError as error:
         kind = WriteError if error.errno in _DURING_WORK else OutputError
@@ -73,18 +73,18 @@ def _temporary(target: Path) -> Iterator[Path]:
     while True:
         path = target.with_name(f".{target.name}.{secrets.token_hex(6)}.part")
         # Opened by name, not by mkstemp, so that the process's umask decides who may read the file, as for any other.
-        handle: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+        held = _lock(handle, wait=True)
+        if not held:
+            os.close(handle)  # Windows renames no file that is open
         try:
-            if not _lock(handle, wait=True):
-                os.close(handle)  # Windows renames no file that is open
-                handle = None
             if path.exists():
                 yield path
                 return
             # Another process took it for one that was left, before the lock was ours: once more.
         finally:
             path.unlink(missing_ok=True)
-            if handle is not None:
+            if held:
                 os.close(handle)
 
 
@@ -97,7 +97,7 @@ def _clear_left(target: Path) -> None:
                 handle = os.open(entry.path, os.O_RDWR)
                 try:
                     if _lock(handle, wait=False):
-                        os.unlink(entry.path)
+                        Path(entry.path).unlink()
                 finally:
                     os.close(handle)
 

@@ -38,7 +38,7 @@ class H5File:
                 self.shapes[name], self.dtypes[name] = tuple(int(n) for n in item.shape), item.dtype.name
 
         try:
-            self._state = state_of(self.path)
+            self._state = state_of(self.path.stat())
             with h5py.File(self.path, "r") as file:
                 file.visititems(note)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
@@ -64,7 +64,7 @@ class H5File:
         try:
             with need("h5py", "h5").File(self.path, "r") as file:
                 array = file[name][...]
-            changed = state_of(self.path) != self._state
+            changed = state_of(self.path.stat()) != self._state
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise FileFormatError(f"tensor {name} of {self.path} cannot be read: {error}") from error
         if changed or array.shape != self.shapes[name]:

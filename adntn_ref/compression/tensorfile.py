@@ -62,7 +62,7 @@ class TensorFile:
             if not self.path.is_file():
                 raise FileFormatError(f"there is no file {self.path}")
             with self.path.open("rb") as stream:
-                self._state = state_of(stream.fileno())
+                self._state = state_of(os.fstat(stream.fileno()))
                 if self.kind == ".safetensors":
                     self._header = SafeHeader(stream, self._state[0], self.path)
                     self.shapes, self.dtypes = self._header.shapes, self._header.dtypes
@@ -110,7 +110,7 @@ class TensorFile:
             raise FileFormatError(f"tensor {name} of {self.path} cannot be read: {_reason(error)}") from error
 
     def _require_unchanged(self, stream: BinaryIO) -> None:
-        if state_of(stream.fileno()) != self._state:
+        if state_of(os.fstat(stream.fileno())) != self._state:
             raise FileFormatError(f"{self.path} changed while it was read; try again when nobody writes to it")
 
     def _read_npz(self, stream: BinaryIO, name: str) -> Array:
@@ -156,9 +156,8 @@ def _npy_header(stream: Any) -> tuple[tuple[int, ...], Any]:
     return tuple(int(n) for n in header["shape"]), dtype
 
 
-def state_of(file: int | Path) -> tuple[int, int, int, int]:
+def state_of(found: os.stat_result) -> tuple[int, int, int, int]:
     """Return what tells whether a file was changed or put in another's place: size, time, inode and device."""
-    found = os.stat(file)
     return found.st_size, found.st_mtime_ns, found.st_ino, found.st_dev
 
 

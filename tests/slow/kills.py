@@ -92,6 +92,9 @@ def one_round(
         tally.kills, row = tally.kills + 1, row + 1
         tally.in_writing += bool(temporary(out))
         tally.half += [f"{name} after kill {tally.kills}" for name in half_written(out)]
+        if victim.finished(out):
+            tally.rounds, tally.in_a_row = tally.rounds + 1, max(tally.in_a_row, row)
+            return
     complaint = process.stderr.read().decode() if process.stderr else ""  # ends when the last worker does
     if process.returncode:
         tally.failed.append(f"exit code {process.returncode} after kill {tally.kills}: {complaint.strip()[-300:]}")
@@ -135,7 +138,9 @@ def shown(tallies: list[Tally]) -> str:
         rows.append((t.name, *map(str, numbers)))
     widths = [max(len(row[k]) for row in rows) for k in range(len(COLUMNS))]
     return "\n".join(
-        "  ".join(text.ljust(w) if k == 0 else text.rjust(w) for k, (text, w) in enumerate(zip(row, widths, strict=True)))
+        "  ".join(
+            text.ljust(w) if k == 0 else text.rjust(w) for k, (text, w) in enumerate(zip(row, widths, strict=True))
+        )
         for row in rows
     )
 

@@ -72,11 +72,22 @@ Read = Callable[[Path], Any]
 
 @dataclass(frozen=True)
 class Victim:
-    """A command; ``read`` returns what of a finished file must come out the same, bytes unless it holds seconds."""
+    """A command.
+
+    Parameters
+    ----------
+    read : returns what of a finished file must come out the same, bytes unless it holds seconds
+    output : a file that the command refuses to overwrite: once it is there, it has finished
+    """
 
     name: str
     command: Callable[[Path, Path], list[str]]
     read: Read
+    output: str | None = None
+
+    def finished(self, out: Path) -> bool:
+        """Whether a start that was killed had finished all the same."""
+        return self.output is not None and (out / self.output).exists()
 
 
 def prepare(home: Path) -> None:
@@ -129,7 +140,7 @@ def _read_sweep(path: Path) -> Any:
 
 
 VICTIMS = (
-    Victim("compress", _compress, _bytes),
+    Victim("compress", _compress, _bytes, "small.safetensors"),
     Victim("fit", lambda home, out: [sys.executable, str(home / "fit.py"), str(out)], _read_fit),
     Victim("experiment run", lambda home, out: _ours("experiment", "run", f"{home}/experiment.toml", "--out", str(out)),
            _bytes),
