@@ -10,6 +10,8 @@ from adntn_ref.program.memory import LIMIT_VARIABLE, memory_limit, require_memor
 
 START_BYTES = 24
 """Bytes an entry of the weight while the target's standard deviation is taken, in float64."""
+DRAWN_BYTES = 16
+"""Bytes an entry beside the run in float64 by which a start is calibrated."""
 VECTORS = 8
 """Vectors as long as the parameters: these, the best ones, gradients, moments, and what an update needs."""
 LBFGS_VECTORS = 60
@@ -40,17 +42,18 @@ def require_fit_memory(network: Network, dtype: str, objective: str, optimiser: 
     """
     wide = "float64" if optimiser == "lbfgs" else dtype
     more = beside(network, dtype, objective, optimiser)
-    largest = max(peaks(network, wide, "keep", backend)[1] + more, START_BYTES * network.weights)
+    start = max(START_BYTES * network.weights, peaks(network, "float64")[0] + DRAWN_BYTES * network.weights)
+    largest = max(peaks(network, wide, "keep", backend)[1] + more, start)
     if largest < SMALL_BYTES and LIMIT_VARIABLE not in os.environ:
         return
     what = f"the fit of a weight of shape {network.placement.shape} in {dtype}"
-    require_memory(START_BYTES * network.weights, what, backend=backend)
+    require_memory(start, f"the start of {what}")
     allowed = memory_limit(None, backend)
     left = max(0, allowed - more)
     try:
         network.choose_schedule(wide, "auto", left, backend)
     except MemoryLimitError as error:
+        shares = [f"{amount / 2**30:.3g} GiB" for amount in (more, left, allowed)]
         raise MemoryLimitError(
-            f"{what} needs {more / 2**30:.3g} GiB beside its network, for whose run {left / 2**30:.3g} GiB of a limit of"
-            f" {allowed / 2**30:.3g} GiB are left: {error}"
+            f"{what} needs {shares[0]} beside its network, and {shares[1]} of {shares[2]} are left for that: {error}"
         ) from error

@@ -80,13 +80,13 @@ def killed(process: subprocess.Popen[bytes], after: float, whole_group: bool) ->
 
 
 def one_round(
-    victim: Victim, home: Path, out: Path, tally: Tally, most: int, span: tuple[float, float], rng: random.Random
+    victim: Victim, home: Path, out: Path, tally: Tally, limits: "Limits", span: tuple[float, float], rng: random.Random
 ) -> None:
-    """Start and kill in one folder until a start gets through, the last time in peace where ``most`` is reached."""
+    """Start and kill in one folder until a start gets through, the last time in peace where a limit is reached."""
     row = 0
     while True:
         process = start(victim.command(home, out))
-        alive = tally.kills < most
+        alive = limits.leave(tally)
         if not killed(process, rng.uniform(*span) if alive else 600.0, whole_group=tally.kills % 2 == 0):
             break
         tally.kills, row = tally.kills + 1, row + 1
@@ -110,18 +110,31 @@ def compare(victim: Victim, wanted: dict[str, object], out: Path, tally: Tally) 
     tally.left += [f"{name} in {out}" for name in found if name not in wanted]
 
 
-def kill_command(victim: Victim, home: Path, moments: int, seed: int) -> Tally:
-    """Kill one command at ``moments`` random moments."""
+@dataclass(frozen=True)
+class Limits:
+    """How many kills, and how many seconds, a command is given."""
+
+    moments: int
+    seconds: float
+    began: float = field(default_factory=time.perf_counter)
+
+    def leave(self, tally: Tally) -> bool:
+        """Whether there is to be another kill."""
+        return tally.kills < self.moments and time.perf_counter() - self.began < self.seconds
+
+
+def kill_command(victim: Victim, home: Path, limits: Limits, seed: int) -> Tally:
+    """Kill one command at random moments."""
     tally, rng = Tally(victim.name), random.Random(f"{seed} {victim.name}")
     began = time.perf_counter()
     reference = home / f"{victim.name} undisturbed"
     reference.mkdir()
     span = (seconds_of(IMPORTS), seconds_of(victim.command(home, reference)))
     wanted = contents(victim, reference)
-    while tally.kills < moments and not tally.faults:
+    while limits.leave(tally) and not tally.faults:
         out = home / f"{victim.name} {tally.rounds}"
         out.mkdir()
-        one_round(victim, home, out, tally, moments, span, rng)
+        one_round(victim, home, out, tally, limits, span, rng)
         compare(victim, wanted, out, tally)
     tally.seconds = time.perf_counter() - began
     return tally
@@ -151,6 +164,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--moments", type=int, default=200, metavar="N", help="kills of each command (default 200)")
     parser.add_argument("--only", choices=names, action="append", help="this command alone; may be repeated")
+    parser.add_argument("--minutes", type=float, default=600, metavar="M", help="no more of each command (default 600)")
     parser.add_argument("--seed", type=int, default=0, help="of the moments (default 0)")
     options = parser.parse_args()
     tallies = []
@@ -158,7 +172,8 @@ def main() -> int:
         prepare(Path(folder))
         for victim in VICTIMS:
             if options.only is None or victim.name in options.only:
-                tally = kill_command(victim, Path(folder), options.moments, options.seed)
+                limits = Limits(options.moments, 60 * options.minutes)
+                tally = kill_command(victim, Path(folder), limits, options.seed)
                 tallies.append(tally)
                 print(f"{tally.name}: {tally.kills} kills in {tally.seconds:.0f} s", flush=True)
                 for fault in tally.faults:
