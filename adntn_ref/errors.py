@@ -111,6 +111,12 @@ class OutputError(AdntnError, OSError):
     """An output path that exists already or cannot be written."""
 
 
+class WriteError(OutputError):
+    """A disk that is full or fails in the middle of work; what was there before is untouched."""
+
+    exit_code = 1
+
+
 class NothingSelected(AdntnError, LookupError):
     """A glob or a name that matches no tensor."""
 

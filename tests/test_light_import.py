@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 CORE = sorted((ROOT / "adntn_ref").rglob("*.py"))
 ALL = [*CORE, *sorted((ROOT / "backends").rglob("*.py")), *sorted((ROOT / "validation").rglob("*.py"))]
 FLOORS = [
-    ("errors", "_version", "extras"),
+    ("errors", "_version", "extras", "ending"),
     ("backend",),
     ("ad",),
     ("program",),

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from small import same
 
 import adntn_ref as ar
+from adntn_ref.compression import safefile, tensorfile
 from adntn_ref.compression.files import read_header
 from adntn_ref.compression.tensorfile import METADATA_ENTRY, TensorFile, require_storable, suffix_of, write_tensors
 from adntn_ref.errors import DTypeError, FileFormatError, NothingSelected
@@ -200,3 +202,54 @@ def test_names_and_suffixes(tmp_path: Path) -> None:
         write_tensors(tmp_path / "x.npz", {METADATA_ENTRY: np.ones(2)}, {})
     with pytest.raises(DTypeError, match="tensor w is complex128, which a safetensors file cannot hold"):
         require_storable("x.safetensors", {"w": "complex128"})
+
+
+def test_the_same_model_is_the_same_bytes(tmp_path: Path) -> None:
+    """Metadata of several entries keep their order; the package safetensors wrote them in another one each time."""
+    metadata = {"format": "pt", "z": "ä\n", "adntn_ref": "{}", "a": "1"}
+    for k in range(3):
+        write_tensors(tmp_path / f"{k}.safetensors", sample(), metadata)
+    first = (tmp_path / "0.safetensors").read_bytes()
+    assert all((tmp_path / f"{k}.safetensors").read_bytes() == first for k in (1, 2))
+    assert list(TensorFile(tmp_path / "0.safetensors").metadata.items()) == list(metadata.items())
+
+
+@pytest.mark.parametrize("metadata", [{}, {"adntn_ref": '{"a": "ä \\" \x01"}'}])
+def test_the_bytes_are_those_of_the_package(metadata: dict[str, str], tmp_path: Path) -> None:
+    import safetensors.numpy
+
+    kinds = ["bool", "u1", "i1", "i2", "u2", "f2", "i4", "u4", "f4", "c8", "f8", "i8", "u8"]
+    arrays = {f"{k % 3}.{kind}": np.arange(k).astype(kind) for k, kind in enumerate(kinds)}
+    arrays |= {name: np.asarray(value, order="C") for name, value in sample().items()}
+    write_tensors(tmp_path / "x.safetensors", arrays, metadata)
+    wanted = safetensors.numpy.save(arrays, metadata=metadata)
+    assert (tmp_path / "x.safetensors").read_bytes() == wanted
+
+
+def test_nobody_elses_files_beside_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one temporary file is the one that a later start clears away."""
+    seen: list[list[str]] = []
+    real = safefile.write_safetensors
+
+    def looking(*arguments: Any) -> None:
+        real(*arguments)
+        seen.append([path.name for path in tmp_path.iterdir()])
+
+    monkeypatch.setattr(tensorfile, "write_safetensors", looking)
+    write_tensors(tmp_path / "x.safetensors", sample(), {})
+    assert [re.sub("[0-9a-f]{12}", "*", name) for name in seen[0]] == [".x.safetensors.*.part"]
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ({"a": entry(offsets=(0, 4), shape=(1,)), "b": entry(offsets=(0, 8))}, "overlap or leave a gap"),
+        ({"a": entry(offsets=(4, 8), shape=(1,))}, "overlap or leave a gap"),
+        ({"a": entry(offsets=(0, 4), shape=(1,))}, "bytes after its last tensor"),
+    ],
+)
+def test_bytes_of_nobody_and_of_two(header: Any, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(safe(header, bytes(8)))
+    with pytest.raises(FileFormatError, match=words):
+        TensorFile(path)

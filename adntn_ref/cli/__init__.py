@@ -1,6 +1,6 @@
 """The command line: ``adntn-ref`` and ``python -m adntn_ref``.
 
-Exit codes: 0 done; 1 begun and failed; 2 input that cannot be used; 130 interrupted.
+Exit codes: 0 done; 1 begun and failed; 2 input that cannot be used; 130 interrupted; 143 terminated.
 """
 
 import argparse
@@ -8,13 +8,16 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import NoReturn
 
 from adntn_ref._version import __version__
 from adntn_ref.ad.moving import available
 from adntn_ref.backend import BACKEND_VARIABLE
 from adntn_ref.cli import commands, data, demo, draw, experiment, export, report, sweep
-from adntn_ref.cli.output import Output
+from adntn_ref.cli.output import STDOUT, Output
+from adntn_ref.compression.atomic import writing
+from adntn_ref.ending import ended, flush_stdout, terminable
 from adntn_ref.errors import AdntnError
 from adntn_ref.program.memory import LIMIT_VARIABLE, parse_bytes
 
@@ -69,33 +72,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     output = Output(options.json, options.quiet)
     before = {name: os.environ.get(name) for name in (LIMIT_VARIABLE, BACKEND_VARIABLE)}
     try:
-        if options.memory_limit is not None:
-            os.environ[LIMIT_VARIABLE] = str(parse_bytes(options.memory_limit))
-        if options.backend is not None:
-            os.environ[BACKEND_VARIABLE] = available(options.backend).name
-        run: Command = options.run
-        code = run(options, output)
-        sys.stdout.flush()  # here, where a reader that has gone is met
-        return code
-    except BrokenPipeError:
-        _leave_pipe()
-        return 1
+        with terminable():
+            if options.memory_limit is not None:
+                os.environ[LIMIT_VARIABLE] = str(parse_bytes(options.memory_limit))
+            if options.backend is not None:
+                os.environ[BACKEND_VARIABLE] = available(options.backend).name
+            run: Command = options.run
+            code = run(options, output)
+            with writing(STDOUT):
+                flush_stdout()  # here, where a reader that has gone is met
+            return code
     except AdntnError as error:
         print(f"adntn-ref {options.command}: {error}", file=sys.stderr)
-        if options.json:
-            print(json.dumps({"error": str(error), "kind": type(error).__name__}))
+        with suppress(OSError):  # standard output may be what is full
+            if options.json:
+                print(json.dumps({"error": str(error), "kind": type(error).__name__}))
+            flush_stdout()
         return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    except (KeyboardInterrupt, OSError, MemoryError) as error:
+        return ended(f"adntn-ref {options.command}", error)
     finally:
         for name, value in before.items():
             os.environ.pop(name, None)
             os.environ.update({} if value is None else {name: value})
-
-
-def _leave_pipe() -> None:
-    """Send what is still buffered nowhere, or Python complains about the closed pipe as it ends."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)

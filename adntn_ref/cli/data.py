@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from adntn_ref.cli.output import Output, count
-from adntn_ref.compression.atomic import write_atomically
+from adntn_ref.compression.atomic import make_folder, write_atomically
 from adntn_ref.errors import DataError, OutputError
 from adntn_ref.nn.data import FETCHED, FOLDER_VARIABLE, NAMES, data_folder, read_idx
 
@@ -143,17 +143,10 @@ def fetch(
         for (one, path), shape in zip(found.items(), SHAPES, strict=True):
             if read_idx(path).shape != shape:
                 raise DataError(f"{name}: {one} of the package has another shape than {shape}")
-        _make(folder)  # only now: a folder that is there says that the data set is
+        make_folder(folder)  # only now: a folder that is there says that the data set is
         for one, path in found.items():
             write_atomically(targets[one], lambda target, path=path: shutil.copyfile(path, target))  # type: ignore[misc]
     return list(targets.values())
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"the folder {folder} cannot be made: {error.strerror}") from error
 
 
 def _call(command: tuple[str, ...], folder: str, name: str) -> None:

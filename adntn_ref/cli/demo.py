@@ -49,7 +49,7 @@ def add(subparsers: Any) -> tuple[argparse.ArgumentParser, Any]:
 
 def run(options: argparse.Namespace, output: Output) -> int:
     """Run ``demo``."""
-    for package in ("rich", "matplotlib", "safetensors", "mlxtend", "threadpoolctl"):
+    for package in ("rich", "matplotlib", "mlxtend", "threadpoolctl"):
         need(package, "demo")  # asked for now rather than after the training
     plan = _plan(options)
     folder = _folder(options.out, options.force)

@@ -93,7 +93,7 @@ def setting(entry: str) -> dict[str, Any]:
 
 def run_run(options: argparse.Namespace, output: Output) -> int:
     """Run ``experiment run``."""
-    for package in ("rich", "safetensors", "threadpoolctl"):
+    for package in ("rich", "threadpoolctl"):
         need(package, "demo")  # asked for now rather than after the training
     config = changed(find_config(options.config), options)
     result = run_experiment(config, options.out, progress=output.talks, tell=output.line, backend=options.backend)

@@ -4,9 +4,13 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from adntn_ref.compression.atomic import writing
 from adntn_ref.extras import need
+
+STDOUT = Path("standard output")
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,8 @@ class Output:
     def line(self, text: str) -> None:
         """Print a line for people."""
         if self.talks:
-            print(text, flush=True)
+            with writing(STDOUT):
+                print(text, flush=True)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print a table for people; every column but the first is right-aligned."""
@@ -42,12 +47,14 @@ class Output:
         # Names are shown as they are: [b] is a part of a name here and no markup.
         width = None if sys.stdout.isatty() else 120
         console = need("rich.console", "demo").Console(width=width, markup=False, emoji=False, highlight=False)
-        console.print(table)
+        with writing(STDOUT):
+            console.print(table)
 
     def result(self, facts: dict[str, Any]) -> None:
         """Print the result for programs."""
         if self.as_json:
-            print(json.dumps(facts, indent=1))
+            with writing(STDOUT):
+                print(json.dumps(facts, indent=1))
 
 
 def count(number: int) -> str:

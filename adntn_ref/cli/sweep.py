@@ -32,7 +32,7 @@ def add(subparsers: Any) -> Made:
 
 def run(options: argparse.Namespace, output: Output) -> int:
     """Run ``sweep``."""
-    for package in ("rich", "safetensors", "threadpoolctl"):
+    for package in ("rich", "threadpoolctl"):
         need(package, "demo")
     if options.workers is not None and options.workers < 1:
         raise SpecError(f"--workers must be at least 1, got {options.workers}")

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 from adntn_ref.ad.activations import Activation
-from adntn_ref.ad.arrays import number
+from adntn_ref.ad.arrays import Array, number
 from adntn_ref.errors import StartError
 from adntn_ref.networks.base import Network, Params
 from adntn_ref.networks.combination import Combination
@@ -27,12 +27,13 @@ def dead_share(network: Network, params: Params) -> dict[str, float]:
     """
     found = {}
     for prefix, part in single_networks(network):
-        activated = _activated(part.program) if isinstance(part, ProgramNetwork) else []
+        activated = _activated(part.program) if isinstance(part, ProgramNetwork) else {}
         if isinstance(part, ProgramNetwork) and activated:
-            states = part.forward_states({name: params[prefix + name] for name in part.core_shapes})
-            for before, after, activation in activated:
-                slope = activation.first(states[before], states[after])
-                found[prefix + after] = number((slope == 0).mean())
+            before: Array = None
+            for name, state in part.walk_states({name: params[prefix + name] for name in part.core_shapes}):
+                if name in activated:
+                    found[prefix + name] = number((activated[name].first(before, state) == 0).mean())
+                before = state
     return found
 
 
@@ -50,12 +51,12 @@ def single_networks(network: Network, prefix: str = "") -> list[tuple[str, Netwo
     return [found for name, part in network._named for found in single_networks(part, prefix + name)]
 
 
-def _activated(program: Program | Frames) -> list[tuple[str, str, Activation]]:
-    """Return the states before and after each activation, with it."""
+def _activated(program: Program | Frames) -> dict[str, Activation]:
+    """Return the activations by the names of the states after them; each follows the state before it at once."""
     pairs = pairwise(program.all_steps)
     if isinstance(program, Frames):
-        return [(a.name, b.name, program.activation) for a, b in pairs if b.name == f"{a.name}.activation"]
-    return [(a.name, b.name, b.activation) for a, b in pairs if isinstance(b, Activate)]
+        return {b.name: program.activation for a, b in pairs if b.name == f"{a.name}.activation"}
+    return {b.name: b.activation for _, b in pairs if isinstance(b, Activate)}
 
 
 def require_alive(shares: dict[str, float], network: Network) -> None:

@@ -7,14 +7,14 @@ solution is taken only if it does not raise the loss, so a sweep cannot either.
 """
 
 import time
-from math import prod
+from math import isfinite, prod
 
 import numpy as np
 
 from adntn_ref.ad.arrays import Array
 from adntn_ref.compression.objectives import WeightLoss
 from adntn_ref.compression.training import Callback, History, Minimised, Tick
-from adntn_ref.errors import SpecError
+from adntn_ref.errors import DivergedError, SpecError
 from adntn_ref.networks.base import Network, Params
 from adntn_ref.program.memory import require_memory
 
@@ -80,18 +80,22 @@ def minimise_als(
     Raises
     ------
     SpecError, MemoryLimitError
+    DivergedError
+        Where the loss or a core's least-squares problem stops being finite; ``best`` holds the cores before.
     """
     require_linear(network)
     require_design_memory(network)
     began, history, stale, stopped_by = time.perf_counter(), History(), 0, "steps"
     cores, goal = dict(params), loss.goal
     value = float(loss(network.generate(cores))[0])
+    if not isfinite(value):
+        raise _diverged(network, f"the loss is {value}", 0, cores)
     history.score.append(value)
     history.score_steps.append(0)
     for step in range(steps):
         before = value
         for name in network.core_shapes:
-            cores, value = _improved(network, loss, goal, cores, name, value)
+            cores, value = _improved(network, loss, goal, cores, name, value, step)
         history.loss.append(before)
         history.norm.append(0.0)
         history.rate.append(1.0)
@@ -130,12 +134,21 @@ def design_matrix(network: Network, loss: WeightLoss, cores: Params, name: str) 
 
 
 def _improved(
-    network: Network, loss: WeightLoss, goal: Array, cores: Params, name: str, value: float
+    network: Network, loss: WeightLoss, goal: Array, cores: Params, name: str, value: float, step: int
 ) -> tuple[Params, float]:
     """Return the cores with one solved for, and their loss; the old ones where rounding made it worse."""
-    columns, offset = design_matrix(network, loss, cores, name)
+    with np.errstate(over="ignore", invalid="ignore"):
+        columns, offset = design_matrix(network, loss, cores, name)
+    if not (np.isfinite(columns).all() and np.isfinite(offset).all()):
+        raise _diverged(network, f"the least-squares problem of core {name} is not finite", step, cores)
     # By singular values: normal equations would square a condition number that nothing bounds here.
     solution = np.linalg.lstsq(columns, goal - offset, rcond=None)[0]
     solved = {**cores, name: solution.reshape(network.core_shapes[name])}
     reached = float(loss(network.generate(solved))[0])
     return (solved, reached) if reached <= value else (cores, value)
+
+
+def _diverged(network: Network, what: str, step: int, cores: Params) -> DivergedError:
+    error = DivergedError(f"fit of {network.to_spec()}: {what} at step {step}; start from smaller cores")
+    error.best = cores
+    return error

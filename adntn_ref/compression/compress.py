@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from adntn_ref.ad.moving import choose_backend, to_backend
+from adntn_ref.compression.atomic import make_folder
 from adntn_ref.compression.fit import fit
 from adntn_ref.compression.method import FitResult
 from adntn_ref.compression.objectives import OBJECTIVES
 from adntn_ref.compression.statistics import check_layer, layer_statistics
 from adntn_ref.compression.train import Rates, TrainResult, check_inputs, train
-from adntn_ref.errors import OutputError, SpecError
+from adntn_ref.errors import SpecError
 from adntn_ref.networks.base import Network
 from adntn_ref.nn.data import Part, Split
 from adntn_ref.nn.models import Generated, Params, Sequential, select
@@ -224,9 +225,5 @@ def compress(
 def _folder(path: str | Path | None) -> Path | None:
     if path is None:
         return None
-    folder = Path(path)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"the folder {folder} for checkpoints cannot be made: {error.strerror}") from error
-    return folder
+    make_folder(Path(path))
+    return Path(path)

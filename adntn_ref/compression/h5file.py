@@ -8,6 +8,7 @@ import numpy as np
 
 from adntn_ref.ad.arrays import Array
 from adntn_ref.compression.npy import MAX_RATIO, UNREADABLE
+from adntn_ref.compression.tensorfile import state_of
 from adntn_ref.errors import FileFormatError, NothingSelected
 from adntn_ref.extras import need
 
@@ -46,6 +47,7 @@ class H5File:
                 self.dtypes[name] = "float32" if widen and item.dtype.name == "float16" else item.dtype.name
 
         try:
+            self._state = state_of(self.path.stat())
             with h5py.File(self.path, "r") as file:
                 file.visititems(note)
         except FileFormatError:
@@ -86,10 +88,11 @@ class H5File:
             with need("h5py", "h5").File(self.path, "r") as file:
                 self._require_here(name, file[name])
                 array = file[name][...]
+            changed = state_of(self.path.stat()) != self._state
         except FileFormatError:
             raise
         except (*UNREADABLE, MemoryError) as error:
             raise FileFormatError(f"tensor {name} of {self.path} cannot be read: {error}") from error
-        if array.shape != self.shapes[name]:
-            raise FileFormatError(f"{self.path} changed while it was read")
+        if changed or array.shape != self.shapes[name]:
+            raise FileFormatError(f"{self.path} changed while it was read; try again when nobody writes to it")
         return array.astype(np.float32) if self.widen and array.dtype == np.float16 else array

@@ -173,9 +173,25 @@ def _run(members: list[_Member], block: Array, packing: Packing, plan: Training,
         if project is not None:
             for row in block:
                 project(packing.unpack(row))
+        _require_finite(members, active, block, packing, step + 1)
     for row, k in enumerate(active):
         score = float(members[k].objective(plan.steps, packing.unpack(block[row]))[0])
+        if not isfinite(score):
+            raise _diverged(members, k, f"the loss is {score}", packing, plan.steps)
         members[k].evaluate(score, block[row], plan.steps)
+
+
+def _require_finite(members: list[_Member], active: list[int], block: Array, packing: Packing, step: int) -> None:
+    """Refuse parameters that an update left infinite, which a loss need not show."""
+    if not np.isfinite(block).all():
+        k = next(k for row, k in enumerate(active) if not np.isfinite(block[row]).all())
+        raise _diverged(members, k, "a parameter is not finite", packing, step)
+
+
+def _diverged(members: list[_Member], k: int, what: str, packing: Packing, step: int) -> DivergedError:
+    error = DivergedError(f"fit of weight {k}: {what} at step {step}; a lower learning rate usually mends it")
+    error.best = [_tree(packing, one.best) for one in members]
+    return error
 
 
 def _gradient(
@@ -194,9 +210,7 @@ def _gradient(
     g, norm = clip_norm(packing.pack(gradients), plan.clip)
     if not (isfinite(loss) and isfinite(norm)):
         what = f"the loss is {float(loss)}" if not isfinite(loss) else f"the gradient has norm {norm}"
-        error = DivergedError(f"fit of weight {k}: {what} at step {step}; a lower learning rate usually mends it")
-        error.best = [_tree(packing, one.best) for one in members]
-        raise error
+        raise _diverged(members, k, what, packing, step)
     if step % plan.evaluate_every == 0:
         member.evaluate(float(loss), row, step)
     member.history.loss.append(float(loss))

@@ -17,6 +17,7 @@ from adntn_ref.compression.checkpoints import fingerprint
 from adntn_ref.compression.isometry import isometric_start, penalised, retraction
 from adntn_ref.compression.lbfgs import minimise_lbfgs
 from adntn_ref.compression.objectives import OutputsLoss, make_loss, network_objective, relative_error
+from adntn_ref.compression.room import require_fit_memory
 from adntn_ref.compression.statistics import OutputStatistics
 from adntn_ref.compression.training import Callback, History, Minimised, Training, minimise
 from adntn_ref.errors import ArrayError, SpecError
@@ -133,6 +134,8 @@ class Method:
     start_share: float | None = None
 
     def __post_init__(self) -> None:
+        if self.optimiser != "als":  # whose own matrices are larger, see below
+            self._require_memory()
         check_target(self.network, self.target)
         share = self.start_share
         if share is not None and not (
@@ -156,6 +159,14 @@ class Method:
             require_linear(self.network)
             require_design_memory(self.network)
         _ = self.loss(self.target), penalised(lambda step, p: (0.0, p), self.network, self.orthogonality)
+
+    def _require_memory(self) -> None:
+        """Refuse what would not fit; what is no target at all is for :func:`check_target` to refuse."""
+        target = self.target
+        if is_array(target) and not isinstance(target, Var) and dtype_name(target) in REAL:
+            require_fit_memory(
+                self.network, dtype_name(target), self.objective, self.optimiser, backend_of(target).name
+            )
 
     @property
     def plan(self) -> Training:

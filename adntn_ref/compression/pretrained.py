@@ -16,6 +16,7 @@ from typing import Any
 from adntn_ref._version import __version__
 from adntn_ref.compression.atomic import require_new, write_atomically
 from adntn_ref.compression.files import Entry, load_compressed, read_header, save_compressed
+from adntn_ref.compression.jsontext import parse_json
 from adntn_ref.compression.modelfile import load_model, save_model
 from adntn_ref.compression.sources import SINGLE, open_tensors
 from adntn_ref.compression.tensorfile import suffix_of
@@ -127,8 +128,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_CONFIG:
             raise FileFormatError(f"{path} is larger than a config may be, {MAX_CONFIG:,} bytes")
-        config = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        config = parse_json(path.read_bytes())
+    except (OSError, ValueError) as error:
         raise FileFormatError(f"{path} is no readable config: {type(error).__name__}: {error}") from error
     if not isinstance(config, dict):
         raise FileFormatError(f"{path} is no config: it holds a {type(config).__name__} in place of a table")

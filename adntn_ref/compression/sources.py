@@ -5,13 +5,13 @@ which says in ``weight_map`` which file holds which tensor (Hugging Face's forma
 before a tensor is asked for. An index names files of its own folder and nothing else.
 """
 
-import json
 from glob import has_magic
 from pathlib import Path
 from typing import Any
 
 from adntn_ref.ad.arrays import Array
 from adntn_ref.compression.h5file import H5_SUFFIXES, H5File
+from adntn_ref.compression.jsontext import parse_json
 from adntn_ref.compression.tensorfile import TensorFile, suffix_of
 from adntn_ref.errors import FileFormatError, NothingSelected
 
@@ -136,8 +136,8 @@ def read_index(path: Path) -> dict[str, str]:
     try:
         if path.stat().st_size > MAX_INDEX:
             raise FileFormatError(f"{path} is larger than an index may be, {MAX_INDEX:,} bytes")
-        index: Any = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        index: Any = parse_json(path.read_bytes())
+    except (OSError, ValueError) as error:
         raise FileFormatError(f"{path} is no readable index: {type(error).__name__}: {error}") from error
     shards = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(shards, dict) or not shards or not all(isinstance(name, str) for name in shards.values()):

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from adntn_ref.ad.arrays import Array, backend_of, namespace, number
-from adntn_ref.ad.trees import Tree, map_leaves
+from adntn_ref.ad.trees import Tree, map_leaves, named_leaves
 from adntn_ref.compression.checkpoints import fingerprint, load_checkpoint, save_checkpoint
-from adntn_ref.compression.optimisers import OPTIMISERS, SCHEDULES, Packing, clip_norm, make_optimiser, rate_at
+from adntn_ref.compression.optimisers import OPTIMISERS, SCHEDULES, Packing, clip_norm, make_optimiser, pieces, rate_at
 from adntn_ref.errors import DivergedError, SpecError
 
 Objective = Callable[[int, Tree], tuple[Any, Tree]]
@@ -172,9 +172,9 @@ def minimise(
     Raises
     ------
     DivergedError
-        At the first loss or gradient that is not finite, naming the step; the best parameters so far are in the
-        checkpoint, if there is one, and in the exception's ``best``. On a device losses are read every
-        ``evaluate_every`` steps and before a checkpoint, and so it is noticed then.
+        At the first loss, gradient, parameter or buffer that is not finite, naming it and the step; the best parameters
+        so far are in the checkpoint, if there is one, and in the exception's ``best``. On a device losses are read
+        every ``evaluate_every`` steps and before a checkpoint, and so it is noticed then.
     """
     packing = Packing(params)
     optimiser = make_optimiser(training.optimiser, training.momentum)
@@ -196,7 +196,7 @@ def minimise(
             stopped_by = "patience"
             break
         factor = training.rate * rate_at(state.step, training.steps, training.schedule, training.warmup)
-        tree = packing.unpack(state.vector)
+        tree, before = packing.unpack(state.vector), dict(state.buffers)
         loss, gradients = objective(state.step, tree)
         g, norm = clip_norm(packing.pack(gradients), training.clip)
         state.unread.append((state.step, loss, norm, factor))
@@ -205,7 +205,9 @@ def minimise(
         if backend.on_host or evaluating or saving:
             try:
                 _read(state, packing, label)
+                _require_finite(state, packing, label)
             except DivergedError:
+                _forget_step(state, before)
                 if checkpoint is not None:
                     _save(checkpoint, identity, state)
                 raise
@@ -223,17 +225,50 @@ def minimise(
             stopped_by = "callback"
             break
     _read(state, packing, label)
+    _require_finite(state, packing, label)
     if stopped_by != "patience":  # there the last evaluation has found nothing better
-        _evaluate(state, _final_score(objective, score, packing, state))
+        _evaluate(state, _final_score(objective, score, packing, state, label))
     if checkpoint is not None:
         _save(checkpoint, identity, state)
     best = map_leaves(lambda x: x.copy(), packing.unpack(state.best))
     return Minimised(best, state.best_score, state.history, stopped_by, state.seconds, dict(state.best_buffers))
 
 
-def _final_score(objective: Objective, score: Callable[[Tree], float] | None, packing: Packing, state: _State) -> float:
+def _final_score(
+    objective: Objective, score: Callable[[Tree], float] | None, packing: Packing, state: _State, label: str
+) -> float:
     tree = packing.unpack(state.vector)
-    return score(tree) if score else number(objective(state.step, tree)[0])
+    if score:
+        return score(tree)
+    loss = number(objective(state.step, tree)[0])
+    if not isfinite(loss):
+        raise _diverged(f"the loss is {loss}", state.step, state, packing, label)
+    return loss
+
+
+def _require_finite(state: _State, packing: Packing, label: str) -> None:
+    """Refuse parameters and buffers that are not finite, which a loss need not show.
+
+    An infinite variance makes batch norm's output zero, an infinite bias below relu too.
+
+    Raises
+    ------
+    DivergedError
+    """
+    for name, value in state.buffers.items():
+        if not number(namespace(value).isfinite(value).all()):
+            raise _diverged(f"the buffer {name} is not finite", state.step, state, packing, label)
+    finite = namespace(state.vector).isfinite
+    if not all(number(finite(state.vector[part]).all()) for part in pieces(state.vector)):
+        wrong = next(n for n, x in named_leaves(packing.unpack(state.vector)) if not number(finite(x).all()))
+        raise _diverged(f"the parameter {wrong} is not finite", state.step, state, packing, label)
+
+
+def _forget_step(state: _State, buffers: dict[str, Array]) -> None:
+    """Put back what a step that diverged has changed: buffers, and what is noted of it."""
+    state.buffers.update(buffers)
+    for series in (state.history.loss, state.history.norm, state.history.rate):
+        del series[state.step :]
 
 
 def _read(state: _State, packing: Packing, label: str) -> None:
@@ -248,7 +283,8 @@ def _read(state: _State, packing: Packing, label: str) -> None:
     losses, norms = (_numbers([row[k] for row in waiting]) for k in (1, 2))
     for (step, _, _, factor), loss, norm in zip(waiting, losses, norms, strict=True):
         if not (isfinite(loss) and isfinite(norm)):
-            raise _diverged(loss, norm, step, state, packing, label)
+            what = f"the loss is {loss}" if not isfinite(loss) else f"the gradient has norm {norm}"
+            raise _diverged(what, step, state, packing, label)
         state.history.loss.append(loss)
         state.history.norm.append(norm)
         state.history.rate.append(factor)
@@ -291,8 +327,7 @@ def _identity(
     }
 
 
-def _diverged(loss: float, norm: float, step: int, state: _State, packing: Packing, label: str) -> DivergedError:
-    what = f"the loss is {loss}" if not isfinite(loss) else f"the gradient has norm {norm}"
+def _diverged(what: str, step: int, state: _State, packing: Packing, label: str) -> DivergedError:
     error = DivergedError(
         f"{label or 'training'}: {what} at step {step}; the best state so far (score {state.best_score:.6g}) was"
         " kept. A lower learning rate, warm-up or gradient clipping usually mends it"

@@ -120,7 +120,7 @@ class _Runner:
             if task.kind != "dense" and not path.is_file():
                 continue
             self.tries[task.key] = self.tries.get(task.key, 0) + 1
-            dense = None if task.kind == "dense" else path.read_bytes()
+            dense = None if task.kind == "dense" else _read(path)
             try:
                 future = self.executor.submit(run_task, task.kind, task.config.to_dict(), dense)
             except (BrokenExecutor, RuntimeError) as error:
@@ -200,6 +200,13 @@ class _Runner:
             ) from error
         stop(self.executor)
         self.executor = self.make()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise RecordError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def _write(path: Path, content: bytes) -> None:

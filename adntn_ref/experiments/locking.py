@@ -7,6 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from adntn_ref.compression.atomic import writing
 from adntn_ref.errors import OutputError, RecordError
 
 LOCK = "lock"
@@ -27,11 +28,9 @@ def locked(folder: Path) -> Iterator[None]:
         fcntl: Any = import_module("fcntl")  # of Python itself, on every system but Windows
     except ImportError as error:
         raise OutputError(f"{folder} cannot be locked: this system has no flock, which records need") from error
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be written: {error.strerror or error}") from error
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -16,6 +16,7 @@ stands in files of its own (``*timing.json``, ``environment.json``, ``starts.jso
 the bit, whether the run was interrupted or not.
 """
 
+import errno
 import json
 import os
 import platform
@@ -29,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from adntn_ref._version import __version__
-from adntn_ref.compression.atomic import write_atomically
+from adntn_ref.compression.atomic import make_folder, write_atomically, writing
 from adntn_ref.compression.jsontext import parse_json
 from adntn_ref.errors import AdntnError, OutputError, RecordError
 from adntn_ref.experiments.config import Config, config_of
@@ -45,7 +46,7 @@ CONFIG, RESULT, TIMING, ENVIRONMENT, STARTS = (
     "environment.json",
     "starts.jsonl",
 )
-PACKAGES = ("numpy", "scipy", "autoray", "safetensors", "threadpoolctl")
+PACKAGES = ("numpy", "scipy", "autoray", "threadpoolctl")
 
 
 class Record:
@@ -73,7 +74,7 @@ class Record:
     def checkpoints(self, step: str) -> Path:
         """Return the folder for a step's checkpoints, made if need be."""
         folder = self.path(step, ".checkpoints")
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         return folder
 
     def finish(self, step: str, facts: dict[str, Any], timing: dict[str, Any]) -> None:
@@ -252,7 +253,7 @@ def _versions(path: Path, line: bytes) -> dict[str, str]:
 def write_json(path: Path, facts: Any) -> None:
     """Write a JSON file in one move, the same facts always as the same bytes."""
     text = json.dumps(facts, indent=1, sort_keys=False, allow_nan=True) + "\n"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     write_atomically(path, lambda temporary: _write_text(temporary, text))
 
 
@@ -261,19 +262,38 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def append_line(path: Path, facts: dict[str, Any]) -> None:
-    """Append a JSON line and bring it to the disk; a line that a killed process left torn is cut off before."""
-    cut_torn_line(path)
-    with path.open("ab") as stream:
-        stream.write(json.dumps(facts, sort_keys=True).encode() + b"\n")
-        stream.flush()
-        os.fsync(stream.fileno())
+    """Append a JSON line and bring it to the disk; a line that a killed process left torn is cut off before.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written; what of it is there is cut off again.
+    """
+    line = json.dumps(facts, sort_keys=True).encode() + b"\n"
+    with writing(path):
+        cut_torn_line(path)
+        try:
+            with path.open("ab", buffering=0) as stream:
+                if stream.write(line) != len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                os.fsync(stream.fileno())
+        except OSError:
+            with suppress(OSError):  # else the next start cuts it off
+                cut_torn_line(path)
+            raise
 
 
 def cut_torn_line(path: Path) -> None:
-    """Cut off a last line without its end, which a killed process left."""
+    """Cut off a last line without its end, which a killed process left.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be done.
+    """
     if not path.is_file():
         return
-    with path.open("rb+") as stream:
+    with writing(path), path.open("rb+") as stream:
         content = stream.read()
         whole = content.rfind(b"\n") + 1
         if whole < len(content):

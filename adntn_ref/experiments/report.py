@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from adntn_ref.compression.atomic import write_atomically
-from adntn_ref.errors import OutputError, RecordError
+from adntn_ref.compression.atomic import make_folder, write_atomically
+from adntn_ref.errors import RecordError
 from adntn_ref.experiments import figures
 from adntn_ref.experiments.engine import RESULTS, SUMMARY
 from adntn_ref.experiments.page import Page
@@ -47,7 +47,7 @@ def write_report(
     """
     where = Path(folder)
     if pictures is not None:
-        _make_folder(Path(pictures))
+        make_folder(Path(pictures))
     if is_record(where) or (where / SUMMARY).is_file():
         with unbroken(where):
             made, found = _experiment(read_record(where)) if is_record(where) else _sweep(where)
@@ -66,13 +66,6 @@ def write_report(
 
 def _write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf8")
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"the folder {folder} for pictures cannot be made: {error.strerror}") from error
 
 
 def _write_pictures(found: Pictures, folder: Path, kinds: tuple[str, ...]) -> list[str]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from adntn_ref.compression.checkpoints import fingerprint
+from adntn_ref.compression.safefile import from_bytes, in_bytes
 from adntn_ref.errors import AdntnError
 from adntn_ref.experiments.config import Config, config_of
 from adntn_ref.experiments.plan import make_plan
@@ -115,17 +116,16 @@ def one_thread() -> Iterator[None]:
 
 
 def _run(kind: str, config: Config, dense: bytes | None) -> tuple[Facts, bytes | None]:
-    tensors = need("safetensors.numpy", "demo")
     plan = make_plan(config)
     seed = config.seeds[0]
     data = data_of(plan, seed)
     images = fingerprint([a for part in (data.train, data.validation) for a in (part.images, part.labels)])
     if kind == "dense":
         made = dense_baseline(plan, data, seed, None)
-        return {"facts": {**_short(made), "images": images}, "timing": made.timing}, tensors.save(made.params)
+        return {"facts": {**_short(made), "images": images}, "timing": made.timing}, in_bytes(made.params)
     if dense is None:
         raise ValueError(f"a task of kind {kind} starts from a baseline")
-    read = tensors.load(dense)
+    read = from_bytes(dense)
     start: Params = {name: read[name] for name in plan.model.state_shapes}
     if kind == "row":
         made = compressed_row(plan, plan.row, data, start, seed, config.stage2.cores_rates[0], None)

@@ -1,7 +1,10 @@
 """Networks that are programs of steps: closed-form adjoints, states and environments one by one, second order."""
 
+import os
 from abc import abstractmethod
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -12,15 +15,16 @@ from adntn_ref.ad.tape import Primitive, is_raw, stop_gradient
 from adntn_ref.ad.transforms import jvp as tape_jvp
 from adntn_ref.errors import DTypeError, SpecError
 from adntn_ref.networks.base import Network, Params, Pullback, backend_name, check_init, own, placed
-from adntn_ref.networks.fitting import choose_schedule, naming_memory
+from adntn_ref.networks.fitting import SMALL_BYTES, choose_schedule, naming_memory
 from adntn_ref.networks.peaks import peak_bytes
-from adntn_ref.program.cost import Cost, check_dtype, program_cost
+from adntn_ref.program.cost import ITEM_BYTES, Cost, check_dtype, program_cost
 from adntn_ref.program.frames import Frames
 from adntn_ref.program.linearised import run_second, run_tangent
+from adntn_ref.program.memory import LIMIT_VARIABLE, require_memory
 from adntn_ref.program.runs import StepsRun, run_of
 from adntn_ref.program.schedule import run_adjoint, run_keeping
 from adntn_ref.program.starts import calibrate, default_std, draw_cores
-from adntn_ref.program.states import run_adjoint_states, run_states
+from adntn_ref.program.states import run_adjoint_states, run_states, walk_states
 from adntn_ref.program.steps import Activate, Program
 
 
@@ -130,9 +134,23 @@ class ProgramNetwork(Network):
 
     def forward_states(self, params: Params) -> dict[str, Array]:
         """Return the state after every step, by the step's name, each shaped by its indices."""
-        self.require_memory(self.check_params(params), backward=True, backend=backend_name(params))
+        self._require_states(params, kept=True)
         dims = {step.name: step.out_dims for step in self.program.all_steps}
         return {name: ops.reshape(x, shape=dims[name]) for name, x in run_states(self.program, params).items()}
+
+    def walk_states(self, params: Params) -> Iterator[tuple[str, Array]]:
+        """Yield the states of :meth:`forward_states` with their names as they are made, without keeping them."""
+        self._require_states(params, kept=isinstance(self.program, Frames))
+        return walk_states(self.program, params)
+
+    def _require_states(self, params: Params, kept: bool) -> None:
+        """Refuse to make every state, one after another or ``kept``, where the memory would not do."""
+        dtype = self.check_params(params)
+        sizes = [prod(step.out_dims) * ITEM_BYTES[dtype] for step in self.program.all_steps]
+        needed = 3 * max(sizes) + (sum(sizes) if kept else 0)
+        if needed >= SMALL_BYTES or LIMIT_VARIABLE in os.environ:
+            what = f"{'keeping' if kept else 'making'} every state of {self!r} in {dtype}"
+            require_memory(needed, what, backend=backend_name(params))
 
     def adjoint_states(self, params: Params, cotangent: Array) -> dict[str, Array]:
         """Return the cotangent of every state, by the step's name, each shaped by its indices.

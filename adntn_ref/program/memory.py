@@ -3,7 +3,9 @@
 import os
 import re
 from decimal import Decimal
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from adntn_ref.backend import get_backend
 from adntn_ref.errors import MemoryLimitError, SpecError
@@ -32,9 +34,10 @@ def parse_bytes(text: str | int) -> int:
 def free_bytes() -> int:
     """Return the memory that is free for this process now, in bytes, as far as the system says.
 
-    The least of what Linux calls available and what is left under the control group's limit; a large number elsewhere.
+    The least of what Linux calls available, what is left under the limits of the control groups that the process is in,
+    and what is left of its address space (``ulimit -v``); a large number elsewhere.
     """
-    known = [amount for amount in (_available(), _left_in_group()) if amount is not None]
+    known = [amount for amount in (_available(), *_left_in_groups(), _left_of_addresses()) if amount is not None]
     return min(known, default=2**46)
 
 
@@ -51,14 +54,54 @@ def _available() -> int | None:
         return None
 
 
-def _left_in_group() -> int | None:
-    group = Path("/sys/fs/cgroup")
+def _left_in_groups() -> list[int]:
+    """Return what is left in the process's own control groups and all above, of either version of them."""
+    groups: list[tuple[Path, str, str, str]] = []
+    for line in _lines(Path("/proc/self/cgroup")) or ["0::/"]:
+        _, controllers, inside = line.split(":", 2)
+        if not controllers:
+            base, names = Path("/sys/fs/cgroup"), ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            base = Path("/sys/fs/cgroup/memory")
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        else:
+            continue
+        below = Path(inside.lstrip("/"))
+        groups += [(base / part, *names) for part in (below, *below.parents)]
+    left = [_left_in_group(*group) for group in groups]
+    return [amount for amount in left if amount is not None]
+
+
+def _left_in_group(group: Path, most: str, used: str, cached: str) -> int | None:
+    """Return a group's limit less what it uses; of that the file pages that the kernel would drop do not count."""
     try:
-        limit = (group / "memory.max").read_text().strip()
-        used = int((group / "memory.current").read_text())
+        limit, taken = (group / most).read_text().strip(), int((group / used).read_text())
+        if limit == "max":
+            return None
+        droppable = [int(line.split()[1]) for line in _lines(group / "memory.stat") if line.startswith(f"{cached} ")]
+        return max(0, int(limit) - taken + sum(droppable))
     except (OSError, ValueError):
         return None
-    return None if limit == "max" else max(0, int(limit) - used)
+
+
+def _left_of_addresses() -> int | None:
+    """Return the limit of the address space less what is mapped, where there is such a limit."""
+    try:
+        resource: Any = import_module("resource")  # not on Windows
+        limit = int(resource.getrlimit(resource.RLIMIT_AS)[0])
+        if limit == resource.RLIM_INFINITY:
+            return None
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        return max(0, limit - pages * int(resource.getpagesize()))
+    except (ImportError, OSError, ValueError):
+        return None
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        return []
 
 
 def memory_limit(limit: str | int | None = None, backend: str = "numpy") -> int:

@@ -10,15 +10,20 @@ from adntn_ref.program.steps import Cores, Program
 
 def run_states(program: Program | Frames, cores: Cores) -> dict[str, Array]:
     """Return the state after the start and after each step, by the step's name, each of shape (P_step,)."""
+    return dict(walk_states(program, cores))
+
+
+def walk_states(program: Program | Frames, cores: Cores) -> Iterator[tuple[str, Array]]:
+    """Yield each state of :func:`run_states` with its name as it is made; of a program no more than two are held."""
     if isinstance(program, Frames):
-        return program.states(cores)
+        yield from program.states(cores).items()
+        return
     x = program.start.forward(cores)[0]
-    states = {program.start.name: x}
+    yield program.start.name, x
     for step in program.steps:
         for one_pass in step.passes(cores):
             x = one_pass(x)
-        states[step.name] = x
-    return states
+        yield step.name, x
 
 
 def run_adjoint_states(program: Program | Frames, cores: Cores, g: Array) -> dict[str, Array]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from adntn_ref.compression.atomic import require_new, write_atomically
+from adntn_ref.ending import ended, terminable
 from adntn_ref.errors import AdntnError, SpecError
 from adntn_ref.extras import need
 
@@ -116,10 +117,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; exit code 0, 1 where a peer computes something else, 2 for bad usage."""
     options = parser().parse_args(arguments)
     try:
-        return run(options)
+        with terminable():
+            return run(options)
     except AdntnError as error:
         print(f"bench: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    except (KeyboardInterrupt, OSError, MemoryError) as error:
+        return ended("bench", error)

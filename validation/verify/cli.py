@@ -1,6 +1,6 @@
 """The command line of verify: ``python -m adntn_ref.validation``.
 
-Exit codes: 0 agrees; 1 a disagreement; 2 could not be run; 130 interrupted.
+Exit codes: 0 agrees; 1 a disagreement; 2 could not be run; 130 interrupted; 143 terminated.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from adntn_ref._version import __version__
 from adntn_ref.compression.atomic import require_new, write_atomically
+from adntn_ref.ending import ended, flush_stdout, terminable
 from adntn_ref.errors import AdntnError, NothingSelected
 
 from .candidate import Candidate
@@ -86,18 +87,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     options = build_parser().parse_args(arguments)
     try:
-        code = run(options)
-        sys.stdout.flush()  # here, where a reader that has gone is met
-        return code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        with terminable():
+            code = run(options)
+            flush_stdout()  # here, where a reader that has gone is met
+            return code
     except AdntnError as error:
         print(f"adntn_ref.validation: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    except (KeyboardInterrupt, OSError, MemoryError) as error:
+        code = ended("adntn_ref.validation", error)
+        return 2 if code == 1 and not isinstance(error, BrokenPipeError) else code  # 1 is a disagreement here
 
 
 def run(options: argparse.Namespace) -> int:
