@@ -11,7 +11,7 @@ from small import same
 
 from adntn_ref.cli import main
 from adntn_ref.compression import weights
-from adntn_ref.compression.h5file import open_tensors
+from adntn_ref.compression.sources import open_tensors
 from adntn_ref.compression.tensorfile import TensorFile, write_tensors
 from adntn_ref.errors import FileFormatError
 

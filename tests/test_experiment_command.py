@@ -86,14 +86,17 @@ def test_refused(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_interrupted(tmp_path: Path) -> None:
-    """Ctrl-C ends with 130, and the same command goes on."""
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGINT, 130, "interrupted\n"), (signal.SIGTERM, 143, "terminated\n")]
+)
+def test_interrupted(number: int, code: int, word: str, tmp_path: Path) -> None:
+    """Ctrl-C ends with 130, SIGTERM with 143, and the same command goes on."""
     command = [sys.executable, "-m", "adntn_ref", "experiment", "run", "digits-fc2-mera", "--out", str(tmp_path / "r")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     process.stdout.readline()
     time.sleep(0.3)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, complaint = process.communicate(timeout=60)
-    assert (process.returncode, complaint) == (130, "interrupted\n")
+    assert (process.returncode, complaint) == (code, word)
     assert (tmp_path / "r/config.json").is_file()

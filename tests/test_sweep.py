@@ -13,6 +13,7 @@ from adntn_ref.cli import main
 from adntn_ref.errors import SweepError
 from adntn_ref.experiments.config import config_of
 from adntn_ref.experiments.engine import run_sweep
+from adntn_ref.experiments.locking import locked
 from adntn_ref.experiments.record import read_json
 from adntn_ref.experiments.run import run_experiment
 from adntn_ref.experiments.sweep import Sweep, read_sweep
@@ -115,3 +116,10 @@ def test_the_dense_row_of_frozen_models(sweep: Sweep, tmp_path: Path) -> None:
         points = run_sweep(small, tmp_path / "p", threads)["points"]
     config = config_of({**small.base.to_dict(), "compress": {"layers": ["fc1.weight", "fc2.weight"]}, "rivals": []})
     assert points[5]["accuracies"] == run_experiment(config, tmp_path / "e")["rows"][0]["accuracies"]
+
+
+def test_a_folder_in_use(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with locked(tmp_path / "c"):
+        assert main(["sweep", str(home / "sweep.toml"), "--out", str(tmp_path / "c"), "--workers", "1"]) == 2
+    assert f"{tmp_path}/c is in use by another process" in capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "c").iterdir()] == ["lock"]

@@ -13,6 +13,7 @@ import tempfile
 import venv
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -57,11 +58,13 @@ def outcome(packages: tuple[str, ...], folder: Path) -> Outcome:
     install = [python, "-m", "pip", "install", "--quiet"]
     subprocess.run([*install, *packages, "autoray", "hypothesis"], check=True)
     subprocess.run([*install, "--no-deps", str(ROOT)], check=True)
-    done = subprocess.run([python, "-c", FITS, str(folder / "fits.npz")], check=True, capture_output=True, text=True)
+    # Elsewhere than in the source, which would be imported in place of what was installed.
+    here: dict[str, Any] = {"cwd": folder, "capture_output": True, "text": True}
+    done = subprocess.run([python, "-c", FITS, str(folder / "fits.npz")], check=True, **here)
     with np.load(folder / "fits.npz") as archive:
         arrays = {name: archive[name] for name in archive.files}
     command = [python, "-m", "adntn_ref.validation", "--against", str(CANDIDATE), "--cases", "0"]
-    verified = subprocess.run(command, capture_output=True, text=True, check=False)
+    verified = subprocess.run(command, check=False, **here)
     return Outcome(done.stdout.strip(), (verified.stdout or verified.stderr).strip(), verified.returncode, arrays)
 
 
