@@ -55,6 +55,9 @@ def ended(command: str, error: BaseException) -> int:
         return TERMINATED
     if isinstance(error, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
+        # An interrupt that passed through text that was run (some packages make classes so, as they are imported) has
+        # Python die of the signal at its end, whatever the exit code: its note of that is wiped by running another.
+        exec("pass")
         return INTERRUPTED
     if isinstance(error, BrokenPipeError):
         leave_stdout()

@@ -92,8 +92,8 @@ class TensorFile:
                 read = self._read_npz(stream, name) if self.kind == ".npz" else self._header.read(stream, name)
                 self._require_unchanged(stream)
             return read.astype("float32", copy=False) if self.widen and self._stored[name] in HALF else read
-        except FileFormatError as error:
-            raise FileFormatError(f"tensor {name} of {self.path} cannot be read: {error}") from error
+        except FileFormatError:
+            raise
         except (*UNREADABLE, MemoryError) as error:
             raise FileFormatError(f"tensor {name} of {self.path} cannot be read: {reason(error)}") from error
 
@@ -102,8 +102,11 @@ class TensorFile:
             raise FileFormatError(f"{self.path} changed while it was read; try again when nobody writes to it")
 
     def _read_npz(self, stream: BinaryIO, name: str) -> Array:
-        with zipfile.ZipFile(stream) as archive:
-            return Npz(archive, self._state[0]).read(name)
+        try:
+            with zipfile.ZipFile(stream) as archive:
+                return Npz(archive, self._state[0]).read(name)
+        except FileFormatError as error:
+            raise FileFormatError(f"tensor {name} of {self.path} cannot be read: {error}") from error
 
     def _open_npz(self, stream: BinaryIO) -> None:
         with zipfile.ZipFile(stream) as archive:
