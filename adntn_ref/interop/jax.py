@@ -6,8 +6,8 @@
 >>> net = ar.BrickWall((6, 4), layers=2)
 >>> weight = generator(net)
 >>> params = to_jax(net.init(rng=0, dtype="float32"))
->>> loss = jax.jit(lambda params, x: (x @ weight(params)).sum())
->>> jax.grad(loss)(params, jax.numpy.ones((2, 6)))["layer1.brick0"].shape
+>>> loss = lambda params, x: (x @ weight(params)).sum()
+>>> jax.jit(jax.grad(loss))(params, jax.numpy.ones((2, 6)))["layer1.brick0"].shape
 (2, 2, 2, 2)
 
 Forward and backward are recorded operations (:mod:`adntn_ref.interop.recording`) that JAX traces as its own: ``jit``,
@@ -89,7 +89,7 @@ def generator(network: Network, backward: str = "closed") -> Callable[[Params], 
     --------
     >>> from adntn_ref.networks import MPO
     >>> net = MPO((4, 4), chi=2)
-    >>> generator(net, backward="autograd")(to_jax(net.init(dtype="float32"))).shape
+    >>> jax.jit(generator(net, backward="autograd"))(to_jax(net.init(dtype="float32"))).shape
     (4, 4)
     """
     if not isinstance(network, Network):

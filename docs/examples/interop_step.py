@@ -3,8 +3,7 @@
     python docs/examples/interop_step.py
 
 Forward, backward and a step of Adam, batch 64, float32, PyTorch and our runner on two threads each. The ways take
-turns;
-printed are the least and the median of 40 rounds.
+turns; printed are the least and the median of 40 rounds.
 """
 
 import os
