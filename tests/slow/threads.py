@@ -16,6 +16,7 @@ from adntn_ref.experiments.catalogue import first_images, load_data
 from adntn_ref.experiments.tasks import THREADS_VARIABLE
 
 COUNTS = (1, 2, 4)
+LAYER = "fc1.weight"
 Work = Callable[[], dict[str, Any]]
 
 
@@ -48,13 +49,12 @@ def works(dtype: str) -> Iterator[tuple[str, Work]]:
         ("FC-2", digits, ar.fc2(64)),
         ("LeNet-5", first_images(images, 256, 100, 50), ar.lenet5()),
     ):
-        start, layer = model.init(0, dtype), "fc1.weight"
-        net = ar.BrickWall(model.param_shapes[layer], 2)
+        start, net = model.init(0, dtype), ar.BrickWall(model.param_shapes[LAYER], 2)
         options: dict[str, Any] = {"objective": "outputs", "stage1_steps": 5, "epochs": 1, "epochs_between": 1}
         yield f"training of {name}", lambda d=data, m=model, p=start: ar.train(m, p, d, epochs=1).params
         yield (
             f"both stages of {name}, by outputs",
-            lambda d=data, m=model, p=start, n=net, o=options: ar.compress(m, {layer: n}, d, p, **o).params[layer],
+            lambda d=data, m=model, p=start, n=net, o=options: ar.compress(m, {LAYER: n}, d, p, **o).params[LAYER],
         )
 
 
