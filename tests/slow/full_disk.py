@@ -18,7 +18,7 @@ if __name__ == "__main__":
 
 from slow.victims import VICTIMS, Victim, contents, half_written, prepare, temporary
 
-SIZES = {"compress": 8, "fit": 40, "experiment run": 300, "sweep": 100}
+SIZES = {"compress": 8, "fit": 40, "experiment run": 300, "sweep": 60}
 """KiB of the disk of each command: less than it writes, and enough to begin."""
 
 

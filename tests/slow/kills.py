@@ -65,6 +65,14 @@ def seconds_of(command: list[str] | tuple[str, ...]) -> float:
     return time.perf_counter() - began
 
 
+def said(process: subprocess.Popen[bytes]) -> str:
+    """Return what a process complained of; this ends when the last of its workers does."""
+    if process.stderr is None:
+        return ""
+    with process.stderr as stream:
+        return stream.read().decode()
+
+
 def killed(process: subprocess.Popen[bytes], after: float, whole_group: bool) -> bool:
     """Kill a process after some seconds, with its group or alone; False if it ended before."""
     try:
@@ -89,13 +97,15 @@ def one_round(
         alive = limits.leave(tally)
         if not killed(process, rng.uniform(*span) if alive else 600.0, whole_group=tally.kills % 2 == 0):
             break
+        if process.stderr is not None:
+            process.stderr.close()  # unread: a sweep's workers may live on for a moment, and meet the next start
         tally.kills, row = tally.kills + 1, row + 1
         tally.in_writing += bool(temporary(out))
         tally.half += [f"{name} after kill {tally.kills}" for name in half_written(out)]
         if victim.finished(out):
             tally.rounds, tally.in_a_row = tally.rounds + 1, max(tally.in_a_row, row)
             return
-    complaint = process.stderr.read().decode() if process.stderr else ""  # ends when the last worker does
+    complaint = said(process)
     if process.returncode:
         tally.failed.append(f"exit code {process.returncode} after kill {tally.kills}: {complaint.strip()[-300:]}")
     tally.rounds, tally.in_a_row = tally.rounds + 1, max(tally.in_a_row, row)
