@@ -25,6 +25,7 @@ from adntn_ref._version import __version__
 from adntn_ref.ad.arrays import Array, is_complex
 from adntn_ref.ad.moving import choose_backend, on_host, to_backend
 from adntn_ref.compression.axes import check_axes, inverse, turned, turned_shape
+from adntn_ref.compression.jsontext import parse_json
 from adntn_ref.compression.sources import ShardedFile, Tensors, open_tensors
 from adntn_ref.compression.tensorfile import write_tensors
 from adntn_ref.errors import AdntnError, FileFormatError, SpecError
@@ -140,9 +141,9 @@ def read_header(file: Tensors) -> dict[str, Any] | None:
     if HEADER not in file.metadata:
         return None
     try:
-        header = json.loads(file.metadata[HEADER])
+        header = parse_json(file.metadata[HEADER])
         version = header["format_version"]
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise FileFormatError(f"the adntn_ref header of {file.path} cannot be read: {error}") from error
     if not isinstance(version, int) or version < 1 or version > FORMAT_VERSION:
         raise FileFormatError(

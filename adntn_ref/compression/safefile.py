@@ -18,6 +18,7 @@ import numpy as np
 
 from adntn_ref.ad.arrays import Array
 from adntn_ref.compression.jsontext import parse_json
+from adntn_ref.compression.npy import UNREADABLE, reason
 from adntn_ref.errors import FileFormatError
 
 METADATA_ENTRY = "__metadata__"
@@ -115,7 +116,9 @@ class SafeHeader:
         if stream.readinto(array.view(np.uint8)) != array.nbytes:  # type: ignore[attr-defined]
             raise FileFormatError(f"{self.path} is truncated: it ends within tensor {name!r}")
         if name_of == "bfloat16":
-            return (array.astype(np.uint32) << 16).view(np.float32).reshape(shape)
+            wide = array.astype(np.uint32)
+            wide <<= 16
+            return wide.view(np.float32).reshape(shape)
         return array.reshape(shape).astype(name_of, copy=False)
 
 
@@ -155,11 +158,21 @@ def in_bytes(arrays: Mapping[str, Array]) -> bytes:
 def from_bytes(content: bytes) -> dict[str, Array]:
     """Return the arrays of a safetensors file in memory.
 
+    Raises
+    ------
+    FileFormatError
+        If they are none.
+
     Examples
     --------
     >>> from_bytes(in_bytes({"w": np.ones(2)}))
     {'w': array([1., 1.])}
     """
     stream = BytesIO(content)
-    header = SafeHeader(stream, len(content), Path("these bytes"))
-    return {name: header.read(stream, name) for name in header.shapes}
+    try:
+        header = SafeHeader(stream, len(content), Path("these bytes"))
+        return {name: header.read(stream, name) for name in header.shapes}
+    except FileFormatError:
+        raise
+    except UNREADABLE as error:
+        raise FileFormatError(f"these bytes are no readable safetensors file: {reason(error)}") from error

@@ -80,7 +80,8 @@ def model_from(description: Mapping[str, Any]) -> Sequential:
 
 
 def _layer(k: int, facts: Any) -> tuple[str, Layer]:
-    if not isinstance(facts, dict) or not isinstance(facts.get("name"), str) or facts.get("kind") not in LAYERS:
+    texts = isinstance(facts, dict) and all(isinstance(facts.get(key), str) for key in ("name", "kind"))
+    if not texts or facts["kind"] not in LAYERS:
         raise SpecError(f"layer {k} must be a table with a name and a kind of {', '.join(LAYERS)}, got {facts!r:.200}")
     name, made = facts["name"], LAYERS[facts["kind"]]
     values = {key: value for key, value in facts.items() if key not in ("name", "kind")}

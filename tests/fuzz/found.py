@@ -18,6 +18,7 @@ def inside(stream: bytes) -> bytes:
     return npz({"a": [0.0]}, raw=stream)
 
 
+KIND = '{"model_type": "adntn_ref", "format_version": 1, "in_shape": [2], "layers": [{"name": "a", "kind": []}]}'
 FOUND: list[tuple[str, bytes, str]] = [
     ("config", SMALL.replace("hidden = 8", f"hidden = {LONG}").encode(), "ValueError: no text for an integer"),
     ("config", SMALL.replace("train = 10", f"train = -{9 * '9'}").encode(), "a negative number of images"),
@@ -43,6 +44,9 @@ FOUND: list[tuple[str, bytes, str]] = [
     ("npy", claiming("(1000000, 200000)"), "MemoryError in messages"),
     ("npy", claiming("(" * 3000), "tokenize.TokenError in messages"),
     ("framing", b"ADNTNMSG" + (5000).to_bytes(8, "little") + b"[" * 5000, "RecursionError of json"),
+    ("pretrained", KIND.encode(), "TypeError: unhashable"),
+    ("safe-bytes", (2).to_bytes(8, "little") + b"[]", "raised as it came"),
+    ("safe-bytes", (6).to_bytes(8, "little") + b'{"a":1', "ValueError of json"),
     ("case", b"[" * 5000, "RecursionError of json"),
 ]
 """What the test-suite gives to every one again."""
