@@ -35,6 +35,7 @@ from adntn_ref.compression.modelfile import load_model, save_model
 from adntn_ref.compression.objectives import output_error, relative_error
 from adntn_ref.compression.onnxfile import export_onnx, update_onnx
 from adntn_ref.compression.pretrained import load_pretrained, save_pretrained
+from adntn_ref.compression.sensitivity import output_metric
 from adntn_ref.compression.statistics import OutputStatistics, layer_statistics
 from adntn_ref.compression.train import Rates, TrainResult, train
 from adntn_ref.compression.training import Training, minimise
@@ -141,6 +142,7 @@ __all__ = [
     "minimise",
     "nn",
     "output_error",
+    "output_metric",
     "relative_error",
     "save_compressed",
     "save_model",

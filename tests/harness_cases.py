@@ -173,6 +173,7 @@ CHOICE = [
     of("softmax", "", ad.softmax, In(), third=True),
     of("softmax", "first axis", lambda x: ad.softmax(x, axis=0), In()),
     of("cross_entropy", "", lambda x: ad.cross_entropy(x, np.array([2, 0])), In(), third=True),
+    of("soft_cross_entropy", "", lambda x, p: ad.soft_cross_entropy(x, p), In(), In(), third=True),
 ]
 
 ELEMENTWISE = [

@@ -143,6 +143,12 @@ OTHERS: list[tuple[str, Function, Function, tuple[tuple[int, ...], ...]]] = [
         lambda x: torch.nn.functional.cross_entropy(x, torch.tensor([1, 3, 0])),
         ((3, 4),),
     ),
+    (
+        "soft_cross_entropy",
+        lambda x, z: ad.soft_cross_entropy(x, ad.softmax(z)),
+        lambda x, z: torch.nn.functional.cross_entropy(x, torch.softmax(z, -1)),
+        ((3, 4), (3, 4)),
+    ),
     ("maximum", ad.maximum, torch.maximum, ((3, 4), (4,))),
     ("minimum", ad.minimum, torch.minimum, ((3, 4), (4,))),
     (

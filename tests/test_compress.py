@@ -21,8 +21,7 @@ from adntn_ref.errors import (
 )
 
 SHORT: dict[str, Any] = {"stage1_steps": 20, "epochs": 3, "epochs_between": 1, "batch_size": 16}
-
-
+PLAIN: dict[str, Any] = {**SHORT, "objective": "euclidean"}
 LONGER: dict[str, Any] = {"epochs": 25, "batch_size": 6, "rates": ar.Rates(2e-2, 1e-2), "warmup_epochs": 1}
 
 
@@ -77,15 +76,28 @@ def test_test_part_stays_sealed(trained: dict[str, Any]) -> None:
 
 def test_stage_1_is_the_fit(data: ar.data.Split, trained: dict[str, Any]) -> None:
     """Layer by layer, the second layer is fitted as the stage 2 of the first has left it; together, as trained."""
-    together = ar.compress(dense_model(), nets(), data, trained, order="together", seed=3, **SHORT)
+    together = ar.compress(dense_model(), nets(), data, trained, order="together", seed=3, **PLAIN)
     for k, (name, network) in enumerate(nets().items()):
         alone = ar.fit(network, trained[name], steps=20, rng=3 + k)
         assert same(alone.params, together.fits[name].params)
     by_hand = ar.fit_layers(dense_model(), nets(), trained, seed=3, steps=20)
     assert all(same(by_hand[name].params, together.fits[name].params) for name in nets())
-    in_turn = ar.compress(dense_model(), nets(), data, trained, seed=3, **SHORT)
+    in_turn = ar.compress(dense_model(), nets(), data, trained, seed=3, **PLAIN)
     assert same(in_turn.fits["fc1.weight"].params, together.fits["fc1.weight"].params)
     assert not same(in_turn.fits["fc2.weight"].params, together.fits["fc2.weight"].params)
+
+
+def test_the_default_of_stage_1(data: ar.data.Split, trained: dict[str, Any]) -> None:
+    """By what the logits feel, where every weight is one matrix and no bias of theirs has to stay."""
+    made = ar.compress(dense_model(), nets(), data, trained, **{**SHORT, "epochs": 0, "epochs_between": 0})
+    assert {fit.objective for fit in made.fits.values()} == {"logits"}
+    model = conv_model()
+    assert module.default_objective(model, ["conv.weight", "fc.weight"]) == "logits"
+    assert module.default_objective(model, ["conv.weight", "fc.bias"]) == "euclidean"
+    assert module.default_objective(model, ["conv.weight", "fc.weight"], ["conv.bias"]) == "euclidean"
+    assert module.default_objective(model, ["fc.weight"], ["conv.bias"]) == "logits"
+    grouped = ar.Sequential((1, 4, 4), (("conv", ar.Conv2d(1, 4, 2)), ("two", ar.Conv2d(4, 4, 2, groups=2))))
+    assert module.default_objective(grouped, ["two.weight"]) == "euclidean"
 
 
 def test_convolution(data: ar.data.Split) -> None:

@@ -98,6 +98,7 @@ def test_rows_are_what_compress_makes(tmp_path: Path) -> None:
     data = steps.data_of(plan, 3)
     made = ar.compress(
         plan.model, plan.networks["mpo"], data, dense, stage1_steps=20, epochs=2, epochs_between=1, order="together",
+            objective="euclidean",
         rates=ar.Rates(0.01, 1e-3), warmup_epochs=1.0, seed=4,
     )  # fmt: skip
     record = read_record(tmp_path / "r").read("seed3/mpo")

@@ -267,3 +267,21 @@ def test_units_have_the_dtype_of_their_model(dtype: str) -> None:
     for found, expected in ((ad.ops.unit_vector(3, like), [1, 0, 0]), (ad.ops.unit_matrix(2, like), [[1, 0], [0, 1]])):
         np.testing.assert_array_equal(found, expected)
         assert found.dtype == dtype
+
+
+def test_soft_cross_entropy_is_the_divergence_and_the_entropy() -> None:
+    rng = np.random.default_rng(3)
+    logits, said = rng.standard_normal((2, 5, 4))
+    p, q = ad.softmax(said), ad.softmax(logits)
+    wanted = (p * np.log(p / q)).sum(axis=1).mean() - (p * np.log(p)).sum(axis=1).mean()
+    np.testing.assert_allclose(ad.soft_cross_entropy(logits, p), wanted, rtol=1e-13)
+    gradient = ad.grad(lambda x: ad.soft_cross_entropy(x, p))(logits)
+    np.testing.assert_allclose(gradient, (q - p) / 5, atol=1e-15)
+    sure = np.eye(4)[[0, 3, 1, 1, 2]]
+    np.testing.assert_allclose(ad.soft_cross_entropy(logits, sure), ad.cross_entropy(logits, np.array([0, 3, 1, 1, 2])))
+
+
+@pytest.mark.parametrize("other", [np.ones((2, 4)), np.ones(3), np.ones((3, 2))])
+def test_soft_cross_entropy_refuses(other: np.ndarray) -> None:
+    with pytest.raises(ArrayError, match=r"two arrays \(batch, classes\), got \(2, 3\)"):
+        ad.soft_cross_entropy(np.ones((2, 3)), other)

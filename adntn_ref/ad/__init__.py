@@ -8,7 +8,7 @@ from adntn_ref.ad import linalg, linalg_rules, neighbours, rules
 from adntn_ref.ad.activations import ACTIVATIONS, Activation, get_activation
 from adntn_ref.ad.einsum import einsum, tensordot
 from adntn_ref.ad.linalg import diagonal, norm, qr, solve, svd, trace
-from adntn_ref.ad.losses import cross_entropy, log_softmax, logsumexp, softmax
+from adntn_ref.ad.losses import cross_entropy, log_softmax, logsumexp, soft_cross_entropy, softmax
 from adntn_ref.ad.nn_ops import avg_pool2d, conv2d, local_response_norm, max_pool2d, normalise
 from adntn_ref.ad.ops import (
     PRIMITIVES,
@@ -117,6 +117,7 @@ __all__ = [
     "sigmoid",
     "silu",
     "sin",
+    "soft_cross_entropy",
     "softmax",
     "solve",
     "sqrt",

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from adntn_ref.ad.arrays import Array, backend_of, namespace
-from adntn_ref.ad.ops import exp, function, getitem, mean, negative, primitive, subtract, sum, where
+from adntn_ref.ad.ops import exp, function, getitem, mean, multiply, negative, primitive, subtract, sum, where
 from adntn_ref.ad.tape import stop_gradient
 from adntn_ref.errors import ArrayError, DTypeError
 
@@ -61,3 +61,25 @@ def cross_entropy(logits: Array, labels: Array) -> Array:
     # By a comparison with every class: the adjoint of an index would sort, and wait for the device.
     picked = where(raw.reshape(-1, 1) == xp.arange(shape[1]), log_softmax(logits, axis=1), 0.0)
     return negative(mean(where((raw >= 0) & (raw < shape[1]), sum(picked, axis=1), float("nan"))))
+
+
+@function
+def soft_cross_entropy(logits: Array, probabilities: Array) -> Array:
+    """Mean over the batch of -sum_k p_k log softmax(logits)_k; natural logarithm.
+
+    With p another model's softmax this is the loss of distillation (Hinton, Vinyals, Dean, arXiv 1503.02531, at
+    temperature 1): the divergence KL(p | softmax(logits)) plus the entropy of p, which no logit changes.
+
+    Parameters
+    ----------
+    logits, probabilities : arrays, shape (batch, classes), float; each row of the latter sums to 1
+
+    Raises
+    ------
+    ArrayError
+        For other shapes.
+    """
+    shape, other = tuple(stop_gradient(logits).shape), tuple(stop_gradient(probabilities).shape)
+    if len(shape) != 2 or shape != other or 0 in shape:
+        raise ArrayError(f"soft_cross_entropy needs two arrays (batch, classes), got {shape} and {other}")
+    return negative(mean(sum(multiply(probabilities, log_softmax(logits, axis=1)), axis=1)))

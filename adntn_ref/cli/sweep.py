@@ -63,23 +63,30 @@ def _changed(sweep: Sweep, options: argparse.Namespace) -> Sweep:
 
 
 def _show(summary: dict[str, Any], output: Output) -> None:
+    def percent(value: float | None) -> str:
+        return "-" if value is None else f"{100 * value:.1f}"
+
+    variants = any(point["variant"] for point in summary["points"])
     rows = []
     for point in summary["points"]:
-        shown = point["accuracy"] is not None
+        low, high = point.get("interval", (None, None))
         rows.append(
             [
+                *([point["variant"]] if variants else []),
                 point["label"],
                 ", ".join(name.removesuffix(".weight") for name in point["layers"]),
                 count(point["parameters"]),
                 "-" if point["ratio"] is None else f"{point['ratio']:,.1f}",
-                f"{100 * point['validation_accuracy']:.1f}" if shown else "-",
-                f"{100 * point['accuracy']:.1f}" if shown else "-",
-                f"{100 * point['interval'][0]:.1f} - {100 * point['interval'][1]:.1f}" if shown else "-",
+                percent(point.get("stage1_validation_accuracy")),
+                percent(point.get("validation_accuracy")),
+                percent(point["accuracy"]),
+                "-" if low is None else f"{percent(low)} - {percent(high)}",
                 str(point["seeds"]),
-                f"{point['seconds']:.1f}" if shown else "-",
+                f"{point['seconds']:.1f}" if "seconds" in point else "-",
             ]
         )
-    columns = ("weights from", "layers", "numbers", "ratio", "validation, %", "test, %", "95 %", "seeds", "seconds")
+    columns = ["weights from", "layers", "numbers", "ratio", "after stage 1, %", "validation, %", "test, %", "95 %"]
+    columns = [*(["variant"] if variants else []), *columns, "seeds", "seconds"]
     output.table(summary["title"], columns, rows)
     for key, error in summary["failed"].items():
         output.line(f"failed: {key}: {error}")

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from adntn_ref.compression.compress import Compressed, compress, corrected_bias
-from adntn_ref.compression.objectives import OBJECTIVES
 from adntn_ref.compression.train import Rates, TrainResult, train
 from adntn_ref.extras import need
 from adntn_ref.networks.base import Network
@@ -23,6 +22,9 @@ from adntn_ref.networks.shallow import MPO
 from adntn_ref.nn.data import Split, mnist5k
 from adntn_ref.nn.models import Generated, Params, Sequential, accuracy
 from adntn_ref.nn.zoo import lenet5
+
+OBJECTIVES = ("euclidean", "outputs")
+"""Of stage 1, in the rows that are shown."""
 
 LAYERS = ("conv2.weight", "fc1.weight", "fc2.weight")
 MPO_MODES = {

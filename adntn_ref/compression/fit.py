@@ -1,6 +1,7 @@
 """Stage 1: fitting a network to one trained weight.
 
-By Euclidean distance (Qing et al., arXiv 2305.06058), or by the layer's outputs (ours).
+By Euclidean distance (Qing et al., arXiv 2305.06058), or by the layer's outputs, all alike or by what the logits feel
+of them (ours).
 """
 
 from dataclasses import replace
@@ -49,15 +50,17 @@ def fit(
     """Fit a network to a weight, with closed-form gradients.
 
     ``objective="euclidean"`` minimises ``sum |W - T|^2 / sum |T|^2``; ``objective="outputs"`` the mean squared
-    difference of the layer's outputs, of which ``statistics`` tells all that is needed, with the bias at its best.
+    difference of the layer's outputs, of which ``statistics`` tells all that is needed, with the bias at its best;
+    ``objective="logits"`` the same in the metric of the statistics.
 
     Parameters
     ----------
     network : specification whose shape is the target's
     target : array of the network's shape, float32 or float64; the parameters have its dtype
-    objective : ``"euclidean"`` (default) or ``"outputs"``
-    statistics : of the layer's inputs, for ``"outputs"``; see
-        :func:`~adntn_ref.compression.statistics.layer_statistics`
+    objective : ``"euclidean"`` (default), ``"outputs"`` or ``"logits"``
+    statistics : of the layer's inputs, for ``"outputs"`` and ``"logits"``; see
+        :func:`~adntn_ref.compression.statistics.layer_statistics` and
+        :func:`~adntn_ref.compression.sensitivity.output_metric`
     optimiser : ``"adam"`` (default), ``"sgd"``; ``"lbfgs"`` (SciPy) and ``"als"`` (alternating least squares, for
         networks linear in each core), both in float64 and without checkpoints
     steps : default 1000 for adam and sgd, 300 iterations of lbfgs, 30 sweeps of als

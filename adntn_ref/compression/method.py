@@ -16,7 +16,13 @@ from adntn_ref.compression.als import minimise_als, require_design_memory, requi
 from adntn_ref.compression.checkpoints import fingerprint
 from adntn_ref.compression.isometry import isometric_start, penalised, retraction
 from adntn_ref.compression.lbfgs import minimise_lbfgs
-from adntn_ref.compression.objectives import OutputsLoss, make_loss, network_objective, relative_error
+from adntn_ref.compression.objectives import (
+    OutputsLoss,
+    make_loss,
+    network_objective,
+    output_error,
+    relative_error,
+)
 from adntn_ref.compression.room import require_fit_memory
 from adntn_ref.compression.statistics import OutputStatistics
 from adntn_ref.compression.training import Callback, History, Minimised, Training, minimise
@@ -60,8 +66,9 @@ class FitResult:
     history, stopped_by, seconds : of the best start; the seconds of all starts
     seed : of the best start
     objective : what was minimised
-    output_error : mean squared difference of the layer's outputs over the variance of the dense ones (``"outputs"``)
-    bias_shift : to be added to the dense layer's bias, shape (outputs,) (``"outputs"``)
+    output_error : mean squared difference of the layer's outputs over the variance of the dense ones, all outputs
+        alike (``"outputs"``, ``"logits"``)
+    bias_shift : to be added to the dense layer's bias, shape (outputs,) (``"outputs"``, ``"logits"``)
     dead_share : activation -> share of its entries through which no gradient passes, at the start and at the end
     restarts : every start, in order
     """
@@ -265,8 +272,28 @@ class Method:
         )
         if self.statistics is None:
             return made
-        loss = OutputsLoss(self.target, self.statistics)
-        return replace(made, output_error=number(loss(weight)[0]), bias_shift=loss.bias_shift(weight))
+        error = output_error(weight, self.target, self.statistics)
+        shift = OutputsLoss(self.target, self.statistics).bias_shift(weight)
+        return replace(made, output_error=error, bias_shift=shift)
+
+
+def not_fitted(network: Network, target: Array, seed: int, backend: str) -> FitResult:
+    """Return a network as it starts, at the target's standard deviation: the control of every fit."""
+    check_target(network, target)
+    std = spread(np.asarray(on_host(target), dtype=np.float64))
+    params = network.init(seed, dtype_name(target), std=std, backend=backend)
+    shares = dead_share(network, params)
+    return FitResult(
+        network,
+        params,
+        relative_error(network.generate(params), target),
+        History(),
+        "not fitted",
+        seed,
+        0.0,
+        objective="none",
+        dead_share={name: (share, share) for name, share in shares.items()},
+    )
 
 
 def check_target(network: Network, target: Array) -> str:

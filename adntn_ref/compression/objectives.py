@@ -1,12 +1,15 @@
-"""What stage 1 minimises, as a function of the generated weight: two quadratic losses, and their gradients.
+"""What stage 1 minimises, as a function of the generated weight: three quadratic losses, and their gradients.
 
 ``euclidean`` (Qing et al., arXiv 2305.06058)   sum |W - T|^2 / sum |T|^2
 ``outputs``   (ours; see the module ``statistics``)   E |W x + b - T x0 - b0|^2 / E |T (x0 - m0)|^2  at the best b
+``logits``    (ours; see the module ``sensitivity``)  the same with |y|^2 = y^T G y, G what the logits feel of outputs
 
 A loss takes a weight and returns its value and the cotangent of the weight; a network carries that to its cores.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,7 +19,10 @@ from adntn_ref.compression.statistics import OutputStatistics
 from adntn_ref.errors import ArrayError, SpecError
 from adntn_ref.networks.base import Network, Params
 
-OBJECTIVES = ("euclidean", "outputs")
+OBJECTIVES = ("euclidean", "outputs", "logits")
+
+BY_OUTPUTS = ("outputs", "logits")
+"""Objectives that see the weight through its layer's outputs: they need statistics, and correct the bias."""
 
 NetworkObjective = Callable[[int, Params], tuple[Any, Params]]
 """``(step, parameters) -> (loss, gradients)``."""
@@ -62,15 +68,16 @@ class EuclideanLoss:
 
 
 class OutputsLoss:
-    """``(tr(W Cxx W^T) - 2 tr(W Cx0 T^T) + tr(T C00 T^T)) / tr(T C00 T^T)``, weights read as (outputs, inputs).
+    """``(tr(G W Cxx W^T) - 2 tr(G W Cx0 T^T) + tr(G T C00 T^T)) / tr(G T C00 T^T)``, weights as (outputs, inputs).
 
-    Cotangent: ``2 (W Cxx - T Cx0^T) / tr(T C00 T^T)``. Sums are taken in float64 whatever the dtype of the weight: near
-    a good fit the three terms cancel.
+    G is the metric of the statistics, 1 where they have none. Cotangent: ``2 G (W Cxx - T Cx0^T) / tr(G T C00 T^T)``.
+    Sums are taken in float64 whatever the dtype of the weight: near a good fit the three terms cancel. The best bias
+    does not depend on G.
 
     Raises
     ------
     ArrayError
-        If the statistics are of another number of inputs, or the outputs do not vary.
+        If the statistics are of another number of inputs or outputs, or the outputs do not vary.
     """
 
     def __init__(self, target: Array, statistics: OutputStatistics) -> None:
@@ -80,7 +87,13 @@ class OutputsLoss:
                 f"the statistics are of {statistics.inputs} inputs, the target of shape {tuple(target.shape)} has"
                 f" {matrix.shape[1]}"
             )
-        variance = number((matrix @ statistics.c00 * matrix).sum())
+        self.metric = statistics.metric
+        if self.metric is not None and self.metric.shape[0] != matrix.shape[0]:
+            raise ArrayError(
+                f"the metric is of {self.metric.shape[0]} outputs, the target of shape {tuple(target.shape)} has"
+                f" {matrix.shape[0]}"
+            )
+        variance = number((self._weighed(matrix) @ statistics.c00 * matrix).sum())
         if not 0 < variance < np.inf:
             raise ArrayError(f"the dense layer's outputs have variance {variance}; there is nothing to match")
         if not number((statistics.cxx != 0).any()):
@@ -93,32 +106,46 @@ class OutputsLoss:
         """Return the loss and the cotangent of the weight."""
         matrix = _matrix(weight)
         reached = matrix @ self.squares - self.cross
-        loss = ((reached - self.cross) * matrix).sum() + 1.0
-        return loss, (2.0 * reached).astype(weight.dtype).reshape(weight.shape)
+        weighed = self._weighed(matrix)  # G is symmetric: tr(A^T G B) is the sum of A * (G B)
+        loss = ((reached - self.cross) * weighed).sum() + 1.0
+        return loss, (2.0 * self._weighed(reached)).astype(weight.dtype).reshape(weight.shape)
 
     def half(self, weight: Array) -> Array:
-        """Return W S with S the symmetric root of Cxx over the root of the variance."""
-        return (_matrix(weight) @ self._root()[0]).reshape(-1)
+        """Return R W S, with S and R the symmetric roots of Cxx over the variance and of the metric."""
+        return self._rooted(_matrix(weight) @ self._roots[0]).reshape(-1)
 
     @property
     def goal(self) -> Array:
-        """T Cx0^T S^+ over the variance: what W S is in the best weight without any restriction."""
-        return (self.cross @ self._root()[1]).reshape(-1)
+        """R T Cx0^T S^+ over the variance: what R W S is in the best weight without any restriction."""
+        return self._rooted(self.cross @ self._roots[1]).reshape(-1)
 
-    def _root(self) -> tuple[Array, Array]:
-        """Return the symmetric root of ``squares`` and its pseudo-inverse, computed once."""
-        if not hasattr(self, "_roots"):
-            values, vectors = np.linalg.eigh(self.squares)
-            kept = values > values.max() * values.size * np.finfo(np.float64).eps
-            roots = np.sqrt(np.where(kept, values, 0.0))
-            inverse = np.where(kept, 1.0 / np.where(kept, roots, 1.0), 0.0)
-            self._roots = ((vectors * roots) @ vectors.T, (vectors * inverse) @ vectors.T)
-        return self._roots
+    def _weighed(self, matrix: Array) -> Array:
+        return matrix if self.metric is None else self.metric @ matrix
+
+    def _rooted(self, matrix: Array) -> Array:
+        return matrix if self.metric is None else self._metric_root @ matrix
+
+    @cached_property
+    def _roots(self) -> tuple[Array, Array]:
+        return _roots_of(self.squares)
+
+    @cached_property
+    def _metric_root(self) -> Array:
+        return _roots_of(self.metric)[0]
 
     def bias_shift(self, weight: Array) -> Array:
         """Return T m0 - W m, which added to the dense bias is the best one, shape (outputs,), in the weight's dtype."""
         shift = _matrix(self.target) @ self.statistics.mean_x0 - _matrix(weight) @ self.statistics.mean_x
         return shift.astype(weight.dtype)
+
+
+def _roots_of(symmetric: Array) -> tuple[Array, Array]:
+    """Return the symmetric root of a matrix without negative eigenvalues, and its pseudo-inverse."""
+    values, vectors = np.linalg.eigh(symmetric)
+    kept = values > values.max() * values.size * np.finfo(np.float64).eps
+    roots = np.sqrt(np.where(kept, values, 0.0))
+    inverse = np.where(kept, 1.0 / np.where(kept, roots, 1.0), 0.0)
+    return (vectors * roots) @ vectors.T, (vectors * inverse) @ vectors.T
 
 
 def make_loss(objective: str, target: Array, statistics: OutputStatistics | None) -> EuclideanLoss | OutputsLoss:
@@ -135,12 +162,14 @@ def make_loss(objective: str, target: Array, statistics: OutputStatistics | None
         raise SpecError(f"no objective is called {objective!r}; allowed: {', '.join(OBJECTIVES)}")
     if objective == "euclidean":
         if statistics is not None:
-            raise SpecError("statistics go with objective='outputs'; the Euclidean distance needs none")
+            raise SpecError("statistics go with objective='outputs' or 'logits'; the Euclidean distance needs none")
         return EuclideanLoss(target)
     if not isinstance(statistics, OutputStatistics):
         got = "none" if statistics is None else f"a {type(statistics).__name__}"
-        raise SpecError(f"objective='outputs' needs statistics=OutputStatistics (see layer_statistics), got {got}")
-    return OutputsLoss(target, statistics)
+        raise SpecError(f"objective={objective!r} needs statistics=OutputStatistics (see layer_statistics), got {got}")
+    if objective == "logits" and statistics.metric is None:
+        raise SpecError("objective='logits' needs statistics with a metric (see output_metric)")
+    return OutputsLoss(target, statistics if objective == "logits" else replace(statistics, metric=None))
 
 
 def network_objective(network: Network, loss: WeightLoss) -> NetworkObjective:
@@ -165,8 +194,11 @@ def outputs_objective(network: Network, target: Array, statistics: OutputStatist
 
 
 def output_error(weight: Array, target: Array, statistics: OutputStatistics) -> float:
-    """Return the mean squared difference of the outputs, best bias included, over the variance of the dense outputs."""
-    return number(OutputsLoss(target, statistics)(weight)[0])
+    """Return the mean squared difference of the outputs, best bias included, over the variance of the dense outputs.
+
+    A metric of the statistics does not enter: all outputs count alike.
+    """
+    return number(OutputsLoss(target, replace(statistics, metric=None))(weight)[0])
 
 
 def relative_error(weight: Array, target: Array) -> float:

@@ -35,11 +35,13 @@ class OutputStatistics:
     cx0 : (n, n), E (x - mean_x)(x0 - mean_x0)^T
     mean_x, mean_x0 : (n,), zero for a layer without a bias, which nothing frees from the means
     c00 : (n, n), E (x0 - mean_x0)(x0 - mean_x0)^T; it is in the constant term alone
+    metric : (outputs, outputs), how differences of outputs are weighed by objective ``"logits"``, see
+        :func:`~adntn_ref.compression.sensitivity.output_metric`; None for all alike
 
     Raises
     ------
     ArrayError, DTypeError, NonFiniteError
-        For another shape or dtype, NaN, or a cxx or c00 that is not symmetric.
+        For another shape or dtype, NaN, or a cxx, c00 or metric that is not symmetric.
     """
 
     cxx: Array
@@ -47,6 +49,7 @@ class OutputStatistics:
     mean_x: Array
     mean_x0: Array
     c00: Array
+    metric: Array | None = None
 
     def __post_init__(self) -> None:
         if not is_array(self.mean_x) or self.mean_x.ndim != 1:
@@ -54,17 +57,17 @@ class OutputStatistics:
         n = int(self.mean_x.shape[0])
         for name in ("cxx", "cx0", "mean_x", "mean_x0", "c00"):
             value, shape = getattr(self, name), (n, n) if name.startswith("c") else (n,)
-            if not is_array(value):
-                raise ArrayError(f"{name} of the statistics must be an array, got a {type(value).__name__}")
+            _require_array(name, value)
             if tuple(value.shape) != shape:
                 raise ArrayError(f"{name} of the statistics has shape {tuple(value.shape)}, mean_x asks for {shape}")
-            if dtype_name(value) != "float64":
-                raise DTypeError(f"{name} of the statistics has dtype {dtype_name(value)}; allowed: float64")
-            require_finite(value, f"{name} of the statistics")
         for name in ("cxx", "c00"):
-            value = getattr(self, name)
-            if not number(abs(value - value.T).max() <= 1e-9 * abs(value).max()):
-                raise ArrayError(f"{name} of the statistics is a covariance and must be symmetric")
+            _require_symmetric(name, getattr(self, name))
+        if self.metric is not None:
+            _require_array("metric", self.metric)
+            if self.metric.ndim != 2 or self.metric.shape[0] != self.metric.shape[1]:
+                got = tuple(self.metric.shape)
+                raise ArrayError(f"metric of the statistics must have shape (outputs, outputs), got {got}")
+            _require_symmetric("metric", self.metric)
 
     @property
     def inputs(self) -> int:
@@ -73,12 +76,27 @@ class OutputStatistics:
 
     def on(self, backend: str) -> "OutputStatistics":
         """Return the statistics on another backend; themselves where they are there."""
-        moved = to_backend({key.name: getattr(self, key.name) for key in fields(self)}, backend)
+        kept = {key.name: getattr(self, key.name) for key in fields(self)}
+        moved = to_backend({name: value for name, value in kept.items() if value is not None}, backend)
         return self if moved["cxx"] is self.cxx else OutputStatistics(**moved)
 
     def arrays(self) -> list[Array]:
-        """Return the five arrays, for fingerprints."""
-        return [self.cxx, self.cx0, self.mean_x, self.mean_x0, self.c00]
+        """Return the arrays, for fingerprints: five, and the metric where there is one."""
+        five = [self.cxx, self.cx0, self.mean_x, self.mean_x0, self.c00]
+        return five if self.metric is None else [*five, self.metric]
+
+
+def _require_array(name: str, value: Array) -> None:
+    if not is_array(value):
+        raise ArrayError(f"{name} of the statistics must be an array, got a {type(value).__name__}")
+    if dtype_name(value) != "float64":
+        raise DTypeError(f"{name} of the statistics has dtype {dtype_name(value)}; allowed: float64")
+    require_finite(value, f"{name} of the statistics")
+
+
+def _require_symmetric(name: str, value: Array) -> None:
+    if not number(abs(value - value.T).max() <= 1e-9 * abs(value).max()):
+        raise ArrayError(f"{name} of the statistics is a covariance and must be symmetric")
 
 
 def layer_statistics(

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from adntn_ref.ad.arrays import Array, backend_of, require_finite, require_inexact
-from adntn_ref.ad.losses import cross_entropy
+from adntn_ref.ad.arrays import Array, backend_of, namespace, require_finite, require_inexact
+from adntn_ref.ad.losses import cross_entropy, soft_cross_entropy, softmax
 from adntn_ref.ad.moving import choose_backend, move, to_backend
 from adntn_ref.ad.transforms import value_and_grad
 from adntn_ref.ad.trees import Tree, leaves, named_leaves
@@ -25,6 +25,9 @@ from adntn_ref.nn.augment import Augmentation, Choices
 from adntn_ref.nn.cached import CachedWeights
 from adntn_ref.nn.data import Part, Split
 from adntn_ref.nn.models import Generated, Model, Params, Sequential, accuracy, select
+
+LOSSES = ("labels", "distil")
+"""What stage 2 minimises: the cross entropy with the labels, or with what a teacher says."""
 
 _DROPOUT = 1  # the order of the images and augmentation draw from other streams of the same seed
 
@@ -39,13 +42,18 @@ class Rates:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """The outcome of a training: parameters, accuracy on the validation part, history, seconds."""
+    """The outcome of a training: parameters, accuracy on the validation part, history, seconds.
+
+    ``first_accuracy`` is that before the first update. The scores of the history are shares of wrong answers; with a
+    teacher a right answer is the teacher's.
+    """
 
     params: Params
     validation_accuracy: float
     history: History
     stopped_by: str
     seconds: float
+    first_accuracy: float
 
 
 def train(
@@ -68,8 +76,13 @@ def train(
     callback: Callback | None = None,
     backend: str | None = None,
     augmentation: Augmentation | None = None,
+    teacher: Params | None = None,
 ) -> TrainResult:
     """Minimise the cross entropy on the train part, and keep the epoch that is best on the validation part.
+
+    With a ``teacher`` no label is read but for the accuracies that are reported: the loss is the cross entropy with the
+    softmax of the teacher's logits, and the epoch is kept that agrees with the teacher on most images of the validation
+    part (distillation; Hinton, Vinyals, Dean, arXiv 1503.02531, at temperature 1).
 
     The model runs as in training: dropout drops, batch norm takes the batch's statistics and moves its running ones,
     and these are kept with the parameters that they go with. For the accuracy it is evaluated.
@@ -86,6 +99,7 @@ def train(
     seed : of the order of the images, which in epoch e depends on (seed, e) alone, and of dropout, which in update t
         depends on (seed, t) alone
     augmentation : changes the train images at random, in epoch e by (seed, e) alone
+    teacher : dense parameters of the same model, which sees the same images, after any augmentation
     progress : title of a progress bar, none if empty
     backend : where to train, by :func:`~adntn_ref.ad.moving.choose_backend`: by default where the parameters are;
         parameters, and the images once, are moved there, and the result stays there
@@ -105,7 +119,9 @@ def train(
     check_inputs(model, params, data)
     constant = set(select(params, frozen))
     fixed, trained, buffers = _split(model, params, constant)
-    dense = model.model if isinstance(model, Generated) else model
+    dense = _dense(model)
+    taught = None if teacher is None else to_backend(_checked_teacher(dense, teacher), where)
+    aim = validation if taught is None else answered(dense, taught, validation)
     per_epoch = -(-len(data.train) // batch_size)
     chosen = rates or Rates()
     cache = CachedWeights(model)
@@ -120,28 +136,57 @@ def train(
     )
     with Progress(progress, plan.steps) if progress else no_progress() as bar:
         result = minimise(
-            task_objective(model, fixed, images, batch_size, seed, cache, buffers, augmentation, data.black),
+            task_objective(model, fixed, images, batch_size, seed, cache, buffers, augmentation, data.black, taught),
             trained,
             plan,
             rates={name: _rates_of(value, chosen) for name, value in trained.items()},
-            score=lambda tree: 1.0 - accuracy(dense, {**fixed, **buffers, **cache.take(tree)}, validation),
+            score=lambda tree: 1.0 - accuracy(dense, {**fixed, **buffers, **cache.take(tree)}, aim),
             callback=both(bar, callback),
             checkpoint=checkpoint,
             checkpoint_every=per_epoch,
             label=f"training of {', '.join(trained)} with seed {seed}",
-            facts=_facts(fixed, data, batch_size, augmentation) if checkpoint is not None else None,
+            facts=_facts(fixed, data, batch_size, augmentation, taught) if checkpoint is not None else None,
             buffers=buffers,
         )
     best = {**result.params, **result.buffers}
     final = {name: best.get(name, params[name]) for name in params}
-    return TrainResult(final, 1.0 - result.score, result.history, result.stopped_by, result.seconds)
+    if taught is None:
+        reached, first = 1.0 - result.score, 1.0 - result.history.score[0]
+    else:
+        reached, first = (accuracy(dense, model.expand(tree), validation) for tree in (final, params))
+    return TrainResult(final, reached, result.history, result.stopped_by, result.seconds, first)
 
 
-def _facts(fixed: Params, data: Split, batch_size: int, augmentation: Augmentation | None) -> dict[str, Any]:
+def untrained(model: Model, params: Params, data: Split, why: str = "no epochs") -> TrainResult:
+    """Return what a training of no epochs would: the parameters as they are, and their accuracy."""
+    reached = accuracy(_dense(model), model.expand(params), data.validation)
+    return TrainResult(params, reached, History(), why, 0.0, reached)
+
+
+def answered(model: Sequential, params: Params, part: Part, batch_size: int = 500) -> Part:
+    """Return a part with what the model says in place of the labels, on the backend of the parameters."""
+    here = part.on(backend_of(next(iter(params.values()))).name)
+    said = [model(params, images).argmax(axis=1) for images, _ in here.batches(batch_size)]
+    return Part(here.images, namespace(said[0]).concatenate(said).astype("int64"))
+
+
+def _checked_teacher(model: Sequential, teacher: Params) -> Params:
+    """Refuse a teacher whose parameters are not the dense model's, or not finite."""
+    model.check_params(teacher)
+    for path, value in named_leaves(teacher):
+        require_finite(value, f"the teacher's parameter {path}")
+    return teacher
+
+
+def _facts(
+    fixed: Params, data: Split, batch_size: int, augmentation: Augmentation | None, teacher: Params | None
+) -> dict[str, Any]:
     """Return what the result depends on beside the parameters that are trained, for the checkpoint."""
     parts = [array for part in (data.train, data.validation) for array in (part.images, part.labels)]
     facts = {"batch_size": batch_size, "data": fingerprint(parts), "fixed": fingerprint(leaves(fixed))}
-    return facts if augmentation is None else {**facts, "augmentation": repr(augmentation)}
+    if augmentation is not None:
+        facts["augmentation"] = repr(augmentation)
+    return facts if teacher is None else {**facts, "teacher": fingerprint(leaves(teacher))}
 
 
 def _rates_of(value: Any, rates: Rates) -> Any:
@@ -174,12 +219,13 @@ def task_objective(
     buffers: Params | None = None,
     augmentation: Augmentation | None = None,
     black: Array = 0.0,
+    teacher: Params | None = None,
 ) -> Callable[[int, Tree], tuple[Any, Tree]]:
     """Return ``(step, trained parameters) -> (cross entropy of the step's batch, gradients)``.
 
     The weights of the first step of an epoch, after which the model is evaluated, are put into the cache. ``buffers``
     is a dict that every step changes: the new running statistics are put into it. ``black`` is what the augmentation
-    pads with.
+    pads with. With a ``teacher`` its softmax on the same images stands for the labels.
     """
     dense, moving, backend = _dense(model), {} if buffers is None else buffers, backend_of(part.labels)
     black = move(black, backend)
@@ -200,12 +246,14 @@ def task_objective(
                 changes.clear()
                 changes[epoch] = augmentation.choices(seed, epoch, len(part)).on(backend.name)
             images = augmentation.apply(images, changes[epoch], chosen, black)
+        soft = None if teacher is None else softmax(dense(teacher, images), axis=1)
 
         def loss(p: Tree) -> tuple[Any, Tree]:
             made = model.expand(p)
             rng = np.random.default_rng([seed, step, _DROPOUT])
             logits, updates = dense.in_training({**fixed, **moving, **made}, images, rng)
-            return cross_entropy(logits, labels), (updates, made if cache and not batch else {})
+            value = cross_entropy(logits, labels) if soft is None else soft_cross_entropy(logits, soft)
+            return value, (updates, made if cache and not batch else {})
 
         (value, (updates, made)), gradients = value_and_grad(loss, has_aux=True)(trained)
         moving.update({name: new for name, new in updates.items() if name in moving})

@@ -33,9 +33,9 @@ from pathlib import Path
 from typing import Any
 
 from adntn_ref.ad.arrays import REAL
-from adntn_ref.compression.compress import ORDERS
+from adntn_ref.compression.compress import FIRST_STAGES, ORDERS
 from adntn_ref.compression.method import STEPS
-from adntn_ref.compression.objectives import OBJECTIVES
+from adntn_ref.compression.train import LOSSES
 from adntn_ref.errors import ConfigError
 from adntn_ref.experiments.catalogue import DATA, MODELS
 from adntn_ref.experiments.checks import (
@@ -97,7 +97,7 @@ class Dense:
 
 @dataclass(frozen=True)
 class Stage1:
-    """The fits of stage 1; see :func:`adntn_ref.compression.fit.fit`."""
+    """The fits of stage 1; see :func:`adntn_ref.compression.fit.fit`. Objective ``"none"`` leaves them out."""
 
     objective: str = "euclidean"
     optimiser: str = "adam"
@@ -109,7 +109,11 @@ class Stage1:
 
 @dataclass(frozen=True)
 class Stage2:
-    """The training of stage 2, the same for every row; of several ``cores_rates`` the validation part chooses."""
+    """The training of stage 2, the same for every row; of several ``cores_rates`` the validation part chooses.
+
+    No ``epochs``: no stage 2. ``loss = "distil"`` reads no labels, ``labels_per_class`` is how many it may read; the
+    dense baseline has them all.
+    """
 
     epochs: int = 15
     epochs_between: int = 3
@@ -119,6 +123,8 @@ class Stage2:
     rest_rate: float = 1e-3
     warmup_epochs: float = 2.0
     frozen: tuple[str, ...] = ()
+    loss: str = "labels"
+    labels_per_class: int | None = None
 
 
 @dataclass(frozen=True)
@@ -144,7 +150,7 @@ CHECKS: dict[str, dict[str, Check]] = {
     "compress": {"layers": names},
     "dense": {"epochs": count(1), "batch_size": count(1), "rate": number},
     "stage1": {
-        "objective": one_of("objective", OBJECTIVES),
+        "objective": one_of("objective", FIRST_STAGES),
         "optimiser": one_of("optimiser", STEPS),
         "steps": optional(count(1)),
         "rate": optional(number),
@@ -152,14 +158,16 @@ CHECKS: dict[str, dict[str, Check]] = {
         "restarts": count(1),
     },
     "stage2": {
-        "epochs": count(1),
-        "epochs_between": count(1),
+        "epochs": count(0),
+        "epochs_between": count(0),
         "order": one_of("order", ORDERS),
         "batch_size": count(1),
         "cores_rates": rates,
         "rest_rate": number,
         "warmup_epochs": warmup,
         "frozen": names,
+        "loss": one_of("loss", LOSSES),
+        "labels_per_class": _PART,
     },
     "published": {
         "source": text,
@@ -210,6 +218,8 @@ class Config:
         """A short text that tells experiments with other results apart: titles and folders do not enter."""
         facts = {key: value for key, value in self.to_dict().items() if key not in (*_TEXTS, "quick")}
         facts["data"].pop("folder", None)
+        if facts["stage2"]["loss"] == Stage2.loss:  # as before there was a choice, for records of that time
+            del facts["stage2"]["loss"]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
     def with_changes(self, changes: Mapping[str, Any]) -> "Config":
@@ -228,7 +238,11 @@ class Config:
             "data": {"train": 1000, "validation": 200, "test": 500},
             "dense": {"epochs": min(self.dense.epochs, 3)},
             "stage1": {"steps": 60 if self.stage1.steps is None else min(self.stage1.steps, 60)},
-            "stage2": {"epochs": min(self.stage2.epochs, 3), "epochs_between": 1, "warmup_epochs": 1.0},
+            "stage2": {
+                "epochs": min(self.stage2.epochs, 3),
+                "epochs_between": min(self.stage2.epochs_between, 1),
+                "warmup_epochs": min(self.stage2.warmup_epochs, 1.0),
+            },
         }
         least["stage2"]["cores_rates"] = list(self.stage2.cores_rates[:1])
         made = self.with_changes(_merged(least, self.quick))

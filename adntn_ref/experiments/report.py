@@ -249,9 +249,11 @@ def _sweep(folder: Path) -> tuple[Page, Pictures]:
     seeds = ", ".join(map(str, summary["seeds"]))
     page = Page(summary["title"], f"{summary['model']} on {summary['data']}; seeds {seeds}")
     pictures: Pictures = {}
-    for position, layers in enumerate(dict.fromkeys(tuple(point["layers"]) for point in summary["points"])):
-        points = [point for point in summary["points"] if tuple(point["layers"]) == layers]
-        name = ", ".join(layers)
+    parts: dict[str, list[dict[str, Any]]] = {}
+    for point in summary["points"]:
+        of = f"; {point['variant']}" if point.get("variant") else ""
+        parts.setdefault(", ".join(point["layers"]) + of, []).append(point)
+    for position, (name, points) in enumerate(parts.items()):
         page.heading(name)
         page.table(SWEEP_COLUMNS, [_sweep_row(point) for point in points])
         if any(point["accuracy"] is not None for point in points if point["row"] not in ("dense", "frozen_random")):

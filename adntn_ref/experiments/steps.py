@@ -18,8 +18,7 @@ from adntn_ref.compression.compress import Compressed, compress, corrected_bias
 from adntn_ref.compression.files import Entry, load_compressed, save_compressed
 from adntn_ref.compression.objectives import relative_error
 from adntn_ref.compression.tensorfile import TensorFile, write_tensors
-from adntn_ref.compression.train import Rates, TrainResult, train
-from adntn_ref.compression.training import History
+from adntn_ref.compression.train import Rates, TrainResult, train, untrained
 from adntn_ref.experiments.catalogue import first_images, load_data
 from adntn_ref.experiments.plan import Plan
 from adntn_ref.nn.data import Part, Split, resized_to
@@ -97,17 +96,21 @@ def control(
     else:
         frozen -= set(plan.layers)  # they are trained in every other row too, if through networks
     if frozen >= set(plan.model.param_shapes):
-        score = accuracy(plan.model, params, data.validation)
-        return _made_dense(row, seed, TrainResult(params, score, History(), "nothing to train", 0.0))
+        return _made_dense(row, seed, untrained(plan.model, params, data, "nothing to train"))
+    stage2 = plan.config.stage2
+    if stage2.epochs == 0:
+        return _made_dense(row, seed, untrained(plan.model, params, data))
+    few = stage2.labels_per_class
     result = train(
         plan.model,
         params,
-        data,
+        data if few is None else data.fewer_labels(few),
         frozen=sorted(frozen),
         checkpoint=checkpoints / "train.npz" if checkpoints else None,
         progress=progress,
         backend=backend,
-        **_stage2(plan, seed, plan.config.stage2.cores_rates[0]),
+        teacher=dense if stage2.loss == "distil" else None,
+        **_stage2(plan, seed, stage2.cores_rates[0]),
     )
     return _made_dense(row, seed, result)
 
@@ -133,10 +136,12 @@ def compressed_row(
         dense,
         objective=stage1.objective,
         stage1_steps=stage1.steps,
-        stage1_rate=stage1.rate,
+        stage1_rate=stage1.rate if stage1.optimiser in ("adam", "sgd") else None,
         stage1_options=options,
         epochs_between=stage2.epochs_between,
         order=stage2.order,
+        loss=stage2.loss,
+        labels_per_class=stage2.labels_per_class,
         frozen=stage2.frozen,
         checkpoints=checkpoints,
         progress=progress,
@@ -150,7 +155,7 @@ def compressed_row(
         "cores_rate": rate,
         "validation_accuracy": made.validation_accuracy,
         # evaluated before the first update of each stage 2, that is, right after the fits before it
-        "stage1_validation_accuracies": [1 - training.history.score[0] for training in made.trainings],
+        "stage1_validation_accuracies": [training.first_accuracy for training in made.trainings],
         "layers": {name: _layer(made, name, dense) for name in plan.layers},
         "stage2": [_curve(training) for training in made.trainings],
     }

@@ -16,12 +16,17 @@
     name = "mpo"
     parameters = [200, 1000]             # the largest that has at most so many, weight by weight
 
+    [[variants]]                         # none: the base as it is
+    name = "no stage 1"
+    stage1 = { objective = "none" }      # and stage2 = {...}: what is different
+
 Every sweep has the dense network and the layers frozen at random beside its networks. Of several rates the best on the
 validation part, on the average over the seeds, stands for a network.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +43,12 @@ from adntn_ref.experiments.shipped import find_config, is_file, shipped_files
 from adntn_ref.experiments.tasks import Task
 from adntn_ref.networks.registry import size_field
 
-KEYS = ("title", "base", "layers", "networks", "seeds", "rates", "quick")
+KEYS = ("title", "base", "layers", "networks", "seeds", "rates", "variants", "quick")
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """What a sweep runs through."""
+    """What a sweep runs through; ``variants`` are the base with other stages, each with its name."""
 
     title: str
     base: Config
@@ -51,15 +56,25 @@ class Sweep:
     networks: tuple[Choice, ...]
     seeds: tuple[int, ...]
     rates: tuple[float, ...]
+    variants: tuple[tuple[str, Config], ...] = ()
+
+    @property
+    def bases(self) -> tuple[tuple[str, Config], ...]:
+        """The variants; the base itself, without a name, where there are none."""
+        return self.variants or (("", self.base),)
+
+    def _changed(self, change: Callable[[Config], Config], **values: Any) -> "Sweep":
+        variants = tuple((name, change(config)) for name, config in self.variants)
+        return replace(self, base=change(self.base), variants=variants, **values)
 
     def quicker(self) -> "Sweep":
         """Return a variant of one seed, one rate, few images and epochs."""
-        base = self.base.quicker()
-        return replace(self, title=f"{self.title} (quick)", base=base, seeds=self.seeds[:1], rates=self.rates[:1])
+        few = {"seeds": self.seeds[:1], "rates": self.rates[:1]}
+        return self._changed(Config.quicker, title=f"{self.title} (quick)", **few)
 
     def with_base(self, changes: Mapping[str, Any]) -> "Sweep":
         """Return the sweep with other values in its base."""
-        return replace(self, base=self.base.with_changes(changes))
+        return self._changed(lambda config: config.with_changes(changes))
 
     def with_seeds(self, chosen: Sequence[int]) -> "Sweep":
         """Return the sweep with other seeds."""
@@ -76,26 +91,26 @@ class Sweep:
         for seed in self.seeds:
             task = self._plain("dense", seed, self._dense_layers(None))
             found[task.key] = task
-        for layers in self.layers:
-            for seed in self.seeds:
-                for kind, of in (("dense_stage2", self._dense_layers(layers)), ("frozen_random", layers)):
-                    task = self._plain(kind, seed, of)
-                    found[task.key] = task
-                for choice in self.networks:
-                    for rate in self.rates:
-                        task = self.row_task(layers, choice, rate, seed)
-                        found[task.key] = task
+        for layers, seed, (_, base) in product(self.layers, self.seeds, self.bases):
+            made = [
+                self._plain("dense_stage2", seed, self._dense_layers(layers), base),
+                self._plain("frozen_random", seed, layers, base),
+                *(self.row_task(layers, c, rate, seed, base) for c in self.networks for rate in self.rates),
+            ]
+            found.update({task.key: task for task in made})
         for task in found.values():
             make_plan(task.config)
         return list(found.values())
 
-    def row_task(self, layers: tuple[str, ...], choice: Choice, rate: float, seed: int) -> Task:
-        """Return the task of one network."""
-        return Task("row", self._config(layers, choice, rate, seed))
+    def row_task(
+        self, layers: tuple[str, ...], choice: Choice, rate: float, seed: int, base: Config | None = None
+    ) -> Task:
+        """Return the task of one network, by default in the base's stages."""
+        return Task("row", self._config(layers, choice, rate, seed, base or self.base))
 
-    def plain_tasks(self, kind: str, layers: tuple[str, ...]) -> list[Task]:
+    def plain_tasks(self, kind: str, layers: tuple[str, ...], base: Config | None = None) -> list[Task]:
         """Return the tasks of a row without networks, one a seed."""
-        return [self._plain(kind, seed, layers) for seed in self.seeds]
+        return [self._plain(kind, seed, layers, base) for seed in self.seeds]
 
     def _dense_layers(self, layers: tuple[str, ...] | None) -> tuple[str, ...]:
         """Return what stands for the layers in tasks that do not depend on them.
@@ -108,12 +123,12 @@ class Sweep:
         shapes = make_model(model.name, self.base.data.name, model.options, self.base.data.size).param_shapes
         return (next(name for name, shape in shapes.items() if len(shape) > 1),)
 
-    def _plain(self, kind: str, seed: int, layers: tuple[str, ...]) -> Task:
-        # The network does not matter; a fixed one, so that the key does not depend on which are swept.
-        return Task(kind, self._config(layers, Choice("mpo", entries={"chi": 1}), self.rates[0], seed))
+    def _plain(self, kind: str, seed: int, layers: tuple[str, ...], base: Config | None = None) -> Task:
+        # Neither the network nor stage 1 matters; fixed ones, so that the key does not depend on which are swept.
+        steady = self.base if base is None else replace(base, stage1=self.base.stage1)
+        return Task(kind, self._config(layers, Choice("mpo", entries={"chi": 1}), self.rates[0], seed, steady))
 
-    def _config(self, layers: tuple[str, ...], choice: Choice, rate: float, seed: int) -> Config:
-        base = self.base
+    def _config(self, layers: tuple[str, ...], choice: Choice, rate: float, seed: int, base: Config) -> Config:
         return replace(
             base,
             compress=replace(base.compress, layers=layers),
@@ -155,7 +170,23 @@ def read_sweep(path: str | Path) -> Sweep:
         _choices(facts["networks"]),
         seeds("seeds", facts.get("seeds", list(base.seeds))),
         rates("rates", facts.get("rates", list(base.stage2.cores_rates))),
+        _variants(base, facts.get("variants", [])),
     )
+
+
+def _variants(base: Config, tables: Any) -> tuple[tuple[str, Config], ...]:
+    """Return the base with what each variant changes in its stages."""
+    if not isinstance(tables, list):
+        raise ConfigError(f"variants must be tables [[variants]], got {tables!r}")
+    found: dict[str, Config] = {}
+    for k, table in enumerate(tables):
+        place = f"variants[{k}]"
+        check_table(place, table, ("name", "stage1", "stage2"), ("name",))
+        name = text(f"{place}.name", table["name"])
+        if not name or name in found:
+            raise ConfigError(f"{place}.name must be new and not empty, got {name!r}")
+        found[name] = base.with_changes({key: value for key, value in table.items() if key != "name"})
+    return tuple(found.items())
 
 
 def _choices(tables: Any) -> tuple[Choice, ...]:
@@ -191,18 +222,17 @@ def summarise_sweep(sweep: Sweep, results: Mapping[str, Mapping[str, Any]]) -> d
     A network of which some rate or seed failed or is missing says how many seeds it stands for.
     """
     points: list[dict[str, Any]] = []
-    for layers in sweep.layers:
-        frozen = sweep.plain_tasks("frozen_random", layers)
+    for layers, (variant, base) in product(sweep.layers, sweep.bases):
+        frozen = sweep.plain_tasks("frozen_random", layers, base)
         plan = make_plan(frozen[0].config, data_too=False)
-        points.append(
-            _point(plan, "dense", sweep.plain_tasks("dense_stage2", sweep._dense_layers(layers)), results, None)
-        )
+        dense = sweep.plain_tasks("dense_stage2", sweep._dense_layers(layers), base)
+        points.append(_point(plan, "dense", dense, results, None, variant))
         for choice in sweep.networks:
-            by_rate = {r: [sweep.row_task(layers, choice, r, seed) for seed in sweep.seeds] for r in sweep.rates}
+            by_rate = {r: [sweep.row_task(layers, choice, r, s, base) for s in sweep.seeds] for r in sweep.rates}
             rate = max(sweep.rates, key=lambda r: _validation(by_rate[r], results))
             plan = make_plan(by_rate[rate][0].config, data_too=False)
-            points.append(_point(plan, choice.row, by_rate[rate], results, rate))
-        points.append(_point(plan, "frozen_random", frozen, results, None))
+            points.append(_point(plan, choice.row, by_rate[rate], results, rate, variant))
+        points.append(_point(plan, "frozen_random", frozen, results, None, variant))
     failed = {key: result["error"] for key, result in results.items() if "error" in result}
     return {
         "title": sweep.title,
@@ -225,15 +255,23 @@ def _facts(tasks: list[Task], results: Mapping[str, Mapping[str, Any]]) -> list[
 
 
 def _point(
-    plan: Plan, row: str, tasks: list[Task], results: Mapping[str, Mapping[str, Any]], rate: float | None
+    plan: Plan,
+    row: str,
+    tasks: list[Task],
+    results: Mapping[str, Mapping[str, Any]],
+    rate: float | None,
+    variant: str,
 ) -> dict[str, Any]:
     facts = _facts(tasks, results)
     label = plan.config.network.label if row in plan.networks else plan.label(row)
+    if row in plan.networks and row.rpartition("-")[0] != plan.config.network.name:
+        label = f"{label} ({row})"
     parameters = plan.parameters(row)
     point: dict[str, Any] = {
         "row": row,
         "network": plan.config.network.name if row in plan.networks else row,
         "label": label,
+        "variant": variant,
         "layers": list(plan.layers),
         "weights": plan.weights,
         "parameters": parameters,
@@ -247,6 +285,7 @@ def _point(
         right, images = sum(f["right"] for f in facts), sum(f["test_images"] for f in facts)
         accuracies = [f["right"] / f["test_images"] for f in facts]
         stage1 = [f["stage1_right"] / f["test_images"] for f in facts if "stage1_right" in f]
+        fitted = [f["stage1_validation_accuracies"] for f in facts if "stage1_validation_accuracies" in f]
         seconds = [results[t.key]["timing"]["seconds"] for t in tasks if "facts" in results.get(t.key, {})]
         point.update(
             accuracy=right / images,
@@ -254,6 +293,8 @@ def _point(
             interval=list(wilson(right, images)),
             validation_accuracy=float(np.mean([f["validation_accuracy"] for f in facts])),
             stage1_accuracy=float(np.mean(stage1)) if stage1 else None,
+            # of all layers at once: layer by layer each is followed by training
+            stage1_validation_accuracy=float(np.mean(fitted)) if stage1 and fitted else None,
             seconds=float(np.mean(seconds)),
         )
     return point

@@ -114,6 +114,21 @@ class Split:
         made._opened = self._opened
         return made
 
+    def fewer_labels(self, per_class: int) -> "Split":
+        """Return the data set with the first ``per_class`` train images of each class alone; other parts as they are.
+
+        Raises :class:`DataError` for a number below 1, and a class that has fewer.
+        """
+        whole(per_class, "images a class", least=1)
+        labels = self.train.labels
+        rows = [np.flatnonzero(labels == k)[:per_class] for k in range(self.classes)]
+        least = min(len(found) for found in rows)
+        if least < per_class:
+            raise DataError(f"{self.name}: got {per_class} images a class, allowed are 1 to {least}")
+        kept = np.sort(np.concatenate(rows))
+        parts = iter((Part(self.train.images[kept], self.train.labels[kept]), self.validation, self._test))
+        return self.changed(lambda part: next(parts))
+
     @property
     def test_size(self) -> int:
         """The number of test images; asking does not open the test part."""
