@@ -7,7 +7,13 @@ from sweep_cases import BASE, SWEEP
 
 from adntn_ref.errors import ConfigError, RecordError
 from adntn_ref.experiments.results import Results
+from adntn_ref.experiments.shipped import shipped_files
 from adntn_ref.experiments.sweep import Sweep, read_sweep, summarise_sweep
+from adntn_ref.networks.registry import NETWORKS
+from adntn_ref.nn import data as sources
+
+COUNTS = {"lenet5": [1584, 2800], "fc2": [1252]}
+"""Model -> the counts of its sweeps of all families, those of the brick-walls."""
 
 
 @pytest.fixture(scope="module")
@@ -99,10 +105,40 @@ def test_ranks_may_be_lists(tmp_path: Path) -> None:
     assert len(sweep.tasks()) > 4
 
 
-def test_shipped_sweeps() -> None:
-    with pytest.raises(ConfigError, match="no file and no shipped sweep is called 'nope'; shipped: digits-fc2, lenet5"):
+def test_unknown_sweep() -> None:
+    with pytest.raises(
+        ConfigError, match="no file and no shipped sweep is called 'nope'; shipped: digits-fc2, fc2-fas"
+    ):
         read_sweep("nope")
-    for name in ("digits-fc2", "lenet5-mnist5k"):
-        sweep = read_sweep(name)
-        assert len(sweep.tasks()) > 20
-        assert len(sweep.quicker().tasks()) < len(sweep.tasks())
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders of the data sets that are files; a sweep's tasks need no more than that they are there."""
+    for name in ("mnist", "fashion-mnist"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv(sources.FOLDER_VARIABLE, str(tmp_path))
+
+
+@pytest.mark.usefixtures("folders")
+@pytest.mark.parametrize("name", shipped_files("sweeps"))
+def test_shipped_sweeps(name: str) -> None:
+    sweep = read_sweep(name)
+    assert len(sweep.tasks()) > 5
+    assert len(sweep.quicker().tasks()) < len(sweep.tasks())
+
+
+@pytest.mark.usefixtures("folders")
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [(f"{model}-{data}-families", counts) for model, counts in COUNTS.items() for data in ("mnist", "fashion")],
+)
+def test_families_at_equal_count(name: str, counts: list[int]) -> None:
+    """Every family is there at every count, and no network is above that of the brick-wall it stands beside."""
+    found = dict.fromkeys(counts, frozenset[str]())
+    for point in summarise_sweep(read_sweep(name), {})["points"]:
+        if point["spec"]:
+            count = min(count for count in counts if point["parameters"] <= count)
+            assert point["parameters"] > 0.65 * count
+            found[count] |= {point["network"]}
+    assert all(families == set(NETWORKS) for families in found.values())
