@@ -79,9 +79,6 @@ def test_the_harness_finds_what_it_is_for() -> None:
     with pytest.raises(Finding, match="a message of 9,000 characters"):
         check(raising(Loud("a" * 9000)), b"")
 
-    def slow(data: bytes) -> int:
-        return sum(k for k in range(10**8))
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("fuzz.harness.SECONDS", 0.01)
         with pytest.raises(Finding, match="s for an input of 0 bytes"):
