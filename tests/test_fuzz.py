@@ -82,7 +82,7 @@ def test_the_harness_finds_what_it_is_for() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("fuzz.harness.SECONDS", 0.01)
         with pytest.raises(Finding, match="s for an input of 0 bytes"):
-            check(made(lambda data: sum(range(10**6))), b"", memory=False)
+            check(made(lambda data: sum(range(10**7))), b"", memory=False)
     assert not check(raising(SpecError("no")), b"").accepted
 
 
