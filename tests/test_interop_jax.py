@@ -37,15 +37,12 @@ def compare(network: ar.Network, way: str, dtype: str, rtol: float) -> None:
     close(InJax(way).vjp(network.to_spec(), given, g), pullback(g), rtol)
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["brickwall odd, trainable", "brickwall mixed modes", "ttn nodes", "mera periodic", "tucker", "stack", "delta"],
-)
+@pytest.mark.parametrize("name", ["brickwall odd, trainable", "ttn nodes", "tucker", "stack", "delta"])
 def test_networks(name: str) -> None:
     compare(NAMED[name], "closed", "float64", 1e-12)
 
 
-@pytest.mark.parametrize("name", ["ttn of one node", "split", "low rank"])
+@pytest.mark.parametrize("name", ["ttn of one node", "mera size-1 bonds"])
 def test_networks_by_its_own_gradient(name: str) -> None:
     compare(NAMED[name], "autograd", "float64", 1e-12)
 
@@ -138,7 +135,7 @@ def test_refusals() -> None:
         refused(**{"layer1.brick0": jax.numpy.ones((2, 2))})
     with pytest.raises(ParameterError, match=r"core layer1.brick0 has shape None"):
         refused(**{"layer1.brick0": 3.0})
-    with pytest.raises(DTypeError, match=r"core layer1.brick0 has dtype float16; allowed: float32, float64$"):
+    with pytest.raises(DTypeError, match=r"core layer1.brick0 has dtype float16; allowed: float32, float64"):
         refused(**{"layer1.brick0": jax.numpy.ones((2, 2, 2, 2), "float16")})
     with pytest.raises(DTypeError, match=r"core layer1.brick0 has dtype float64, those before it float32"):
         refused(**{"layer1.brick0": np.ones((2, 2, 2, 2))})
