@@ -92,7 +92,11 @@ def test_refused(
 def test_interrupted(number: int, code: int, word: str, tmp_path: Path) -> None:
     """Ctrl-C ends with 130, SIGTERM with 143, and the same command goes on."""
     command = [sys.executable, "-m", "adntn_ref", "experiment", "run", "digits-fc2-mera", "--out", str(tmp_path / "r")]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # in the background it is inherited as ignored
+    try:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert process.stdout is not None
     process.stdout.readline()
     time.sleep(0.3)
