@@ -270,6 +270,9 @@ def test_restarts_survive_a_start_that_fails(monkeypatch: pytest.MonkeyPatch) ->
     ids=repr,
 )
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.skipif(
+    np.lib.NumpyVersion(np.__version__) < "2.3.0", reason="batched products of small matrices add up in another order"
+)
 def test_many_are_the_single_fits(options: dict[str, Any], dtype: str) -> None:
     targets = [target(dtype=dtype, seed=k) * 10.0**k for k in range(4)]
     outputs = "objective" in options
