@@ -1,7 +1,7 @@
-"""Print the table of a sweep as Markdown and keep its points: ``python docs/make_tables.py SWEEP FOLDER``.
+"""Print the table of a sweep as Markdown and keep its points: ``python docs/make_tables.py SWEEP FOLDER [SEED ...]``.
 
-``SWEEP`` is a shipped sweep or a TOML file, ``FOLDER`` its record, finished or not. The points go to
-``docs/results/SWEEP.json``.
+``SWEEP`` is a shipped sweep or a TOML file, ``FOLDER`` its record, finished or not; the seeds are
+the sweep's unless others are given. The points go to ``docs/results/SWEEP.json``.
 """
 
 import sys
@@ -81,7 +81,10 @@ def name(point: dict[str, Any]) -> str:
 
 if __name__ == "__main__":
     which, folder = sys.argv[1], Path(sys.argv[2])
-    summary = summarise_sweep(read_sweep(which), Results(folder / RESULTS, read_only=True).found)
+    sweep = read_sweep(which)
+    if len(sys.argv) > 3:
+        sweep = sweep.with_seeds([int(seed) for seed in sys.argv[3:]])
+    summary = summarise_sweep(sweep, Results(folder / RESULTS, read_only=True).found)
     HERE.mkdir(exist_ok=True)
     write_json(HERE / f"{Path(which).stem}.json", summary)
     print(table(summary["points"]))
