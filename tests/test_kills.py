@@ -14,7 +14,7 @@ BY_NAME = {victim.name: victim for victim in VICTIMS}
 @pytest.mark.parametrize("name", ["compress", "fit"])
 def test_killed_again_and_again(name: str, tmp_path: Path) -> None:
     prepare(tmp_path)
-    tally = kill_command(BY_NAME[name], tmp_path, Limits(3, 60), seed=1)
+    tally = kill_command(BY_NAME[name], tmp_path, Limits(3, 900), seed=1)
     assert tally.faults == []
     assert tally.kills == 3
     assert f"{name:<10}".strip() in shown([tally])
