@@ -69,13 +69,12 @@ def test_on_the_tape(net: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     "call",
     [
         lambda p, g: WALL.generate_stepwise(p),
-        lambda p, g: WALL.forward_states(p),
         lambda p, g: WALL.adjoint_states(p, g),
         lambda p, g: WALL.environments(p, g),
         lambda p, g: WALL.jvp(p, p),
         lambda p, g: WALL.hvp(p, p, g),
     ],
-    ids=["stepwise", "states", "adjoint states", "environments", "jvp", "hvp"],
+    ids=["stepwise", "adjoint states", "environments", "jvp", "hvp"],
 )
 def test_all_that_a_program_offers(call: Callable[[Any, Any], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     params, cotangent = WALL.init(), np.ones(SHAPE)

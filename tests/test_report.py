@@ -217,7 +217,7 @@ def test_refused(
         (["."], "holds no experiment and no sweep"),
         (["begun"], "is not finished; run it again"),
         (["swept"], "has not ended once yet"),
-        ([str(experiment), "--pictures", "file"], "the folder file for pictures cannot be made"),
+        ([str(experiment), "--pictures", "file"], "file cannot be made"),
         ([str(experiment), "-o", "no/r.html", "--force"], "there is no folder no"),
     ):
         assert main(["report", "--force", *arguments]) == 2

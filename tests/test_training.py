@@ -240,11 +240,11 @@ def test_broken_checkpoint_is_refused(tmp_path: Path) -> None:
     whole = path.read_bytes()
     for length in (0, 1, 4, 100, len(whole) // 2, len(whole) - 30, len(whole) - 1):
         path.write_bytes(whole[:length])
-        with pytest.raises(FileFormatError, match="no readable checkpoint"):
+        with pytest.raises(FileFormatError, match="no readable npz file"):
             ar.minimise(noisy, START, plan(10), checkpoint=path)
     with path.open("wb") as stream:
         np.save(stream, np.zeros(3))
-    with pytest.raises(FileFormatError, match="no readable checkpoint"):
+    with pytest.raises(FileFormatError, match="no readable npz file"):
         ar.minimise(noisy, START, plan(10), checkpoint=path)
     for content in (b"[]", b"{}", b"\xff", b"7"):
         np.savez(path, __adntn_ref_checkpoint__=np.frombuffer(content, np.uint8))
