@@ -147,7 +147,7 @@ def generated(model: Module) -> dict[str, GeneratedWeight]:
     >>> model = torch.nn.Sequential(torch.nn.Linear(6, 4))
     >>> _ = compress_(model, "0", BrickWall((4, 6), layers=2))
     >>> {name: weight.network.parameter_count for name, weight in generated(model).items()}
-    {'0.weight': 136}
+    {'0.weight': 104}
     """
     return {name: module.parametrizations[key][0] for name, (module, key) in places(model).items()}
 
