@@ -50,21 +50,21 @@ def test_results(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
     facts = json.loads(shown.out)
     assert shown.err == ""
     assert opened == [0, 3]  # once a seed, when everything is trained
-    for name in ("dense", "compressed", "stage1", "frozen_random", "mpo", "compressed_outputs", "stage1_outputs"):
+    for name in ("dense", "compressed", "stage1", "frozen_random", "mpo", "compressed_logits", "stage1_logits"):
         assert 0 <= facts[f"{name}_accuracy"] <= 1
     assert (facts["weights"], facts["parameters"]) == (43200, 2800)
     assert facts["compression_ratio"] == 43200 / 2800
     assert facts["seconds"] > 0
     assert (facts["seeds"], facts["layers"], facts["epochs"]) == ([0, 3], [5, 2], 1)
-    names = [name + more for name in ("brickwall 5", "brickwall 2", "mpo") for more in ("", " outputs")]
+    names = [name + more for name in ("brickwall 5", "brickwall 2", "mpo") for more in ("", " logits")]
     assert [row["row"] for row in facts["rows"]] == ["dense", *names, "frozen_random"]
     rows = {row["row"]: row for row in facts["rows"]}
     assert facts["compressed_accuracy"] == rows["brickwall 5"]["accuracy"]
     assert facts["stage1_accuracy"] == rows["brickwall 5"]["stage1_accuracy"]
-    assert facts["compressed_outputs_accuracy"] == rows["brickwall 5 outputs"]["accuracy"]
-    assert facts["stage1_outputs_accuracy"] == rows["brickwall 5 outputs"]["stage1_accuracy"]
+    assert facts["compressed_logits_accuracy"] == rows["brickwall 5 logits"]["accuracy"]
+    assert facts["stage1_logits_accuracy"] == rows["brickwall 5 logits"]["stage1_accuracy"]
     for name in names:
-        objective = "outputs" if name.endswith("outputs") else "euclidean"
+        objective = "logits" if name.endswith("logits") else "euclidean"
         assert rows[name]["objective"] == objective
         assert rows[name]["parameters"] == rows[rows[name]["network"]]["parameters"]
         assert rows[name]["stage1_accuracy"] == pytest.approx(np.mean(rows[name]["stage1_accuracies"]))

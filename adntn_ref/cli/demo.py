@@ -20,7 +20,7 @@ NAMES = {
     "mpo": "MPO, bond 4 (shallow rival)",
     "frozen_random": "frozen at random (control)",
 }
-STAGE1 = {None: "-", "euclidean": "distance", "outputs": "outputs"}
+STAGE1 = {None: "-", "euclidean": "distance", "logits": "logits"}
 
 
 def add(subparsers: Any) -> tuple[argparse.ArgumentParser, Any]:

@@ -3,7 +3,7 @@
 Rows, each trained the same way from the same trained dense network: dense; brick-walls; the shallow MPO; and the same
 layers frozen at random. The last is the control that says how much of an accuracy the other layers make up for by
 themselves. Every compressed row is there twice, by the objective of its stage 1: Euclidean distance, as in the paper,
-and the layers' outputs. Settings were chosen on the validation part; the test part is opened once a seed, after
+and what the logits feel of the layers' outputs. Settings were chosen on the validation part; the test part is opened once a seed, after
 everything was trained.
 """
 
@@ -23,7 +23,7 @@ from adntn_ref.nn.data import Split, mnist5k
 from adntn_ref.nn.models import Generated, Params, Sequential, accuracy
 from adntn_ref.nn.zoo import lenet5
 
-OBJECTIVES = ("euclidean", "outputs")
+OBJECTIVES = ("euclidean", "logits")
 """Of stage 1, in the rows that are shown."""
 
 LAYERS = ("conv2.weight", "fc1.weight", "fc2.weight")
@@ -67,7 +67,7 @@ class SeedRun:
     """Everything one seed made: accuracies on the test part by row, and what is drawn and saved.
 
     ``compressed`` has a row a network and an objective: ``"brickwall 5"`` and ``"mpo"`` for the Euclidean distance,
-    ``"brickwall 5 outputs"`` and ``"mpo outputs"``.
+    ``"brickwall 5 logits"`` and ``"mpo logits"`` for what the logits feel.
     """
 
     seed: int
@@ -174,13 +174,13 @@ def summarise(model: Sequential, plan: DemoPlan, runs: list[SeedRun], seconds: f
     rows = [_row(model, row, weights, known.get(row), runs) for row in ("dense", *known, "frozen_random")]
     by_row = {entry["row"]: entry for entry in rows}
     name = f"brickwall {plan.layers[0]}"
-    shown, by_outputs = by_row[name], by_row[f"{name} outputs"]
+    shown, by_logits = by_row[name], by_row[f"{name} logits"]
     return {
         "dense_accuracy": by_row["dense"]["accuracy"],
         "compressed_accuracy": shown["accuracy"],
         "stage1_accuracy": shown["stage1_accuracy"],
-        "compressed_outputs_accuracy": by_outputs["accuracy"],
-        "stage1_outputs_accuracy": by_outputs["stage1_accuracy"],
+        "compressed_logits_accuracy": by_logits["accuracy"],
+        "stage1_logits_accuracy": by_logits["stage1_accuracy"],
         "frozen_random_accuracy": by_row["frozen_random"]["accuracy"],
         "mpo_accuracy": by_row["mpo"]["accuracy"],
         "compression_ratio": shown["compression_ratio"],

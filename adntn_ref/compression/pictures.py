@@ -56,12 +56,10 @@ def draw_curves(run: SeedRun, layers: int, path: Path) -> None:
     name = f"brickwall {layers}"
     for weight, result in run.compressed[name].fits.items():
         axes[0, 0].plot(np.sqrt(result.history.loss), label=weight)
-    for weight, result in run.compressed[f"{name} outputs"].fits.items():
+    for weight, result in run.compressed[f"{name} logits"].fits.items():
         axes[0, 1].plot(result.history.loss, label=weight)
     axes[0, 0].set(title=f"stage 1 by distance, {name}", xlabel="step", ylabel="relative error ||W - T|| / ||T||")
-    axes[0, 1].set(
-        title=f"stage 1 by outputs, {name}", xlabel="step", ylabel="squared difference / variance", yscale="log"
-    )
+    axes[0, 1].set(title=f"stage 1 by the logits, {name}", xlabel="step", ylabel="loss", yscale="log")
     for row, training in run.trainings.items():
         losses = np.asarray(training.history.loss)
         window = max(1, len(losses) // 60)

@@ -35,6 +35,8 @@ class Tally:
     rounds: int = 0
     in_writing: int = 0
     """Kills that left a temporary file, which a later start has to clear away."""
+    begun: int = 0
+    """Kills that found files in the folder: the command was past its imports and at work."""
     in_a_row: int = 0
     different: list[str] = field(default_factory=list)
     half: list[str] = field(default_factory=list)
@@ -93,6 +95,8 @@ def one_round(
     """Start and kill in one folder until a start gets through, the last time in peace where a limit is reached."""
     row = 0
     while True:
+        if row and row % 10 == 0:  # others may have come to the machine, and then every kill falls into the imports
+            span = (seconds_of(IMPORTS), span[1] * 1.2)
         process = start(victim.command(home, out))
         alive = limits.leave(tally)
         if not killed(process, rng.uniform(*span) if alive else 600.0, whole_group=tally.kills % 2 == 0):
@@ -101,6 +105,7 @@ def one_round(
             process.stderr.close()  # unread: a sweep's workers may live on for a moment, and meet the next start
         tally.kills, row = tally.kills + 1, row + 1
         tally.in_writing += bool(temporary(out))
+        tally.begun += any(out.iterdir())
         tally.half += [f"{name} after kill {tally.kills}" for name in half_written(out)]
         if victim.finished(out):
             tally.rounds, tally.in_a_row = tally.rounds + 1, max(tally.in_a_row, row)
@@ -144,6 +149,7 @@ def kill_command(victim: Victim, home: Path, limits: Limits, seed: int) -> Tally
     while limits.leave(tally) and not tally.faults:
         out = home / f"{victim.name} {tally.rounds}"
         out.mkdir()
+        span = (seconds_of(IMPORTS), span[1])
         before, started = tally.kills, time.perf_counter()
         one_round(victim, home, out, tally, limits, span, rng)
         if tally.kills == before:  # it was done before its moment: the machine is faster than it was at first
@@ -153,14 +159,18 @@ def kill_command(victim: Victim, home: Path, limits: Limits, seed: int) -> Tally
     return tally
 
 
-COLUMNS = ("command", "kills", "finished runs", "most in a row", "while writing", "different", "half-written", "left")
+COLUMNS = (
+    "command", "kills", "with files there", "finished runs", "most in a row", "while writing",
+    "different", "half-written", "left",
+)  # fmt: skip
 
 
 def shown(tallies: list[Tally]) -> str:
     """Return the table."""
     rows = [COLUMNS]
     for t in tallies:
-        numbers = (t.kills, t.rounds, t.in_a_row, t.in_writing, len(t.different), len(t.half), len(t.left))
+        faults = (len(t.different), len(t.half), len(t.left))
+        numbers = (t.kills, t.begun, t.rounds, t.in_a_row, t.in_writing, *faults)
         rows.append((t.name, *map(str, numbers)))
     widths = [max(len(row[k]) for row in rows) for k in range(len(COLUMNS))]
     return "\n".join(
