@@ -3,8 +3,8 @@
 Rows, each trained the same way from the same trained dense network: dense; brick-walls; the shallow MPO; and the same
 layers frozen at random. The last is the control that says how much of an accuracy the other layers make up for by
 themselves. Every compressed row is there twice, by the objective of its stage 1: Euclidean distance, as in the paper,
-and what the logits feel of the layers' outputs. Settings were chosen on the validation part; the test part is opened once a seed, after
-everything was trained.
+and what the logits feel of the layers' outputs. Settings were chosen on the validation part; the test part is opened
+once a seed, after everything was trained.
 """
 
 import time
