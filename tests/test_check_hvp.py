@@ -166,3 +166,28 @@ def test_random_quartic_forms_pass(seed: int, dtype: Any) -> None:
     check_hvp(g, right, x, gradient=gradient)
     with pytest.raises(GradientMismatch):
         check_hvp(g, lambda v: right(v) * dtype(1.001), x, gradient=gradient)
+
+
+@pytest.mark.parametrize("size", [10.0, 30.0])
+def test_a_hessian_whose_terms_cancel_is_not_called_unsymmetric(size: float) -> None:
+    m, x = RNG.normal(size=(5, 5)), size * RNG.normal(size=5)  # a saturated softmax
+
+    def shares(x: Any) -> Any:
+        e = np.exp(m @ x - (m @ x).max())
+        return e / e.sum()
+
+    def right(v: Any) -> Any:
+        p, u = shares(x), m @ v
+        return m.T @ (p * u - p * (p @ u))
+
+    energy = lambda x: np.log(np.exp(m @ x - (m @ x).max()).sum()) + (m @ x).max()
+    gradient = lambda x: m.T @ shares(x)
+    lopsided = np.array([[right(u)[i] for u in np.eye(5)] for i in range(5)])
+    asymmetry = np.abs(lopsided - lopsided.T).max()
+    assert asymmetry > 1e-12 * np.abs(lopsided).max()  # what was called a mistake once
+    try:
+        check_hvp(energy, right, x, gradient=gradient, method="central")
+    except GradientMismatch as error:  # so small a Hessian no difference of this gradient can judge, and it says so
+        assert "too coarse to judge by" in str(error)
+    with pytest.raises(GradientMismatch, match="not symmetric"):
+        check_hvp(energy, lambda v: right(v) + 1e-9 * np.triu(np.ones((5, 5))) @ v, x, gradient=gradient)
