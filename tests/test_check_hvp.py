@@ -185,9 +185,6 @@ def test_a_hessian_whose_terms_cancel_is_not_called_unsymmetric(size: float) -> 
     lopsided = np.array([[right(u)[i] for u in np.eye(5)] for i in range(5)])
     asymmetry = np.abs(lopsided - lopsided.T).max()
     assert asymmetry > 1e-12 * np.abs(lopsided).max()  # what was called a mistake once
-    try:
-        check_hvp(energy, right, x, gradient=gradient, method="central")
-    except GradientMismatch as error:  # so small a Hessian no difference of this gradient can judge, and it says so
-        assert "too coarse to judge by" in str(error)
+    check_hvp(energy, right, x, gradient=gradient)
     with pytest.raises(GradientMismatch, match="not symmetric"):
         check_hvp(energy, lambda v: right(v) + 1e-9 * np.triu(np.ones((5, 5))) @ v, x, gradient=gradient)

@@ -7,7 +7,7 @@ import numpy as np
 
 from .containers import Array
 from .differentiator import Differentiator
-from .judging import GradientMismatch, Report, Tolerance, mismatch
+from .judging import SAFETY, GradientMismatch, Report, Tolerance, mismatch
 from .numerical import step_along
 from .stencils import Slope
 
@@ -100,7 +100,7 @@ class Comparison:
 
     def _judge(self, column: Column, slope: Slope, scale: Array, rough: Array) -> _Judged:
         value, noise, kink = slope.value, slope.noise, slope.kink
-        floor = np.abs(self.by.here) * float(np.finfo(self.tolerance.dtype).eps)
+        floor = np.abs(self.by.here) * SAFETY * float(np.finfo(self.tolerance.dtype).eps)  # terms may cancel
         error = slope.error
         if slope.method != "complex step":
             noise = noise + rough / step_along(self.by.x, column.u)
