@@ -8,6 +8,9 @@ What a message quotes may come from a file that anybody wrote: it is shown witho
 message of more than 3,000 characters is cut.
 """
 
+from collections.abc import Iterable
+from difflib import get_close_matches
+
 LONGEST = 3000
 """Characters of a message that are shown."""
 
@@ -24,6 +27,21 @@ class AdntnError(Exception):
         if shown.isprintable():
             return shown
         return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in shown)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return words that propose at most three known names for an unknown one; empty where none is like it.
+
+    Examples
+    --------
+    >>> nearest("fc1.weigth", ["conv1.weight", "fc1.weight"])
+    '; did you mean fc1.weight?'
+    >>> nearest("fc1", ["conv1.weight", "fc1.weight"])
+    '; did you mean fc1.weight?'
+    """
+    names = list(known)
+    found = [other for other in names if name and name in other] or get_close_matches(name, names, 3, 0.8)
+    return f"; did you mean {', '.join(found[:3])}?" if found else ""
 
 
 class SpecError(AdntnError, ValueError):

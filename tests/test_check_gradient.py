@@ -234,6 +234,12 @@ def test_the_tape_gives_the_gradient_that_is_left_out() -> None:
             GradientMismatch,
             "the gradient of x has dtype object",
         ),
+        (
+            lambda: check_gradient(lambda a, b: np.sum(a * b), lambda a, b: (b, a), (X, X)),
+            TypeError,
+            "with one argument",
+        ),
+        (lambda: check_gradient(lambda x: np.sum(np.sin(x)), np.cos, [1.0, 2.0]), GradientMismatch, "np.array"),
     ],
 )
 def test_calls_that_make_no_sense(call: Any, error: type[Exception], phrase: str) -> None:

@@ -202,6 +202,8 @@ def test_quiet(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 BAD: list[tuple[list[str], str]] = [
     (["--layer", "fc7*"], "'fc7*' matches none of: steps, whole, "),
+    (["--layer", "fc1.weigth"], "; did you mean fc1.weight?"),
+    (["--layer", "fc1"], "; did you mean fc1.weight, fc1.bias?"),
     (["--layer", "fc1.bias"], "tensor fc1.bias has shape (6,); allowed: 2-D (dense) and 4-D (convolution)"),
     (["--layer", "three"], "tensor three has shape (2, 2, 2)"),
     (["--layer", "steps"], "tensor steps has shape ()"),
@@ -258,6 +260,7 @@ def test_bad_files(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
         (compress(tmp_path / "none.npz", new, *one), "there is no file"),
         (compress(cut, new, *one), "is truncated"),
         (compress(file, new, *one), "must end in .safetensors or .npz"),
+        (compress(tmp_path / "m.pt", new, *one), "m.pt is a file of torch.save, a pickle, which is never read"),
         (compress(taken, new, *one), "no readable npz file"),
         (compress(source, taken, *one), "exists already; choose another path or pass --force"),
         (compress(source, tmp_path, *one), "must end in"),

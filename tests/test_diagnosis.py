@@ -15,6 +15,7 @@ from adntn_ref.validation.diagnosis import MISTAKES, Diagnosis, Observation, dia
 from adntn_ref.validation.diagnosis.hints import looks
 from adntn_ref.validation.diagnosis.page import page
 from adntn_ref.validation.diagnosis.separating import same, separating_cases, telling_apart, told_apart_by
+from adntn_ref.validation.vectors import load
 
 ROOT = Path(__file__).parents[1]
 CASES = {case.name.partition("/")[2]: case for case in separating_cases()}
@@ -218,6 +219,56 @@ def test_entries_of_which_nothing_is_asked_are_passed_over() -> None:
 
 
 # What is said without an explanation
+
+
+def brickwalls(wrong: Any, changed: Any) -> str:
+    """What is said of shipped brick-walls with relu, those changed of which ``wrong`` is true."""
+    seen = []
+    for case, expected in load():
+        if case.spec.get("network") == "brickwall" and case.spec["activation"] == "relu":
+            got = changed(case, expected["weight"]) if wrong(case.spec) else expected["weight"]
+            seen.append(Observation(case, {"weight": got}, {"weight": expected["weight"]}, {}))
+    return diagnose(seen, runs=10).text
+
+
+def squared(case: Case, weight: Any) -> Any:
+    return weight**2 + 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (
+            lambda spec: len(spec["modes"]) > 2,
+            "All cases that differ have three modes or more, and none that agrees has.",
+        ),
+        (
+            lambda spec: spec["boundary"] == "trainable",
+            "All cases that differ have trainable start vectors (boundary), and",
+        ),
+        (
+            lambda spec: spec["boundary"] == "trainable" or "activation_every" in spec,
+            "have trainable start vectors (boundary) or an activation after every column (activation_every), and",
+        ),
+    ],
+)
+def test_what_sets_the_wrong_cases_apart(wrong: Any, said: str) -> None:
+    """A mistake that the catalogue lacks, and an entry of the specification that is not read."""
+    assert said in brickwalls(wrong, squared)
+
+
+def test_a_factor_that_depends_on_the_shape() -> None:
+    text = brickwalls(lambda spec: True, lambda case, w: w * (2 / w.shape[-1]) ** 0.5)
+    assert "Every wrong weight is the reference times a factor: " in text
+    assert "agrees has" not in text
+
+
+def test_states_are_asked_for_where_none_were_given() -> None:
+    weight = reference(CASES["wall-tanh-odd"])["weight"] ** 2 + 1
+    given = observed("wall-tanh-odd", states=True, weight=weight)
+    without = Observation(given.case, {n: x for n, x in given.got.items() if "/" not in n}, given.expected, {})
+    assert "Return your states too" in diagnose([without], runs=10).text
+    assert "Return your states too" not in diagnose([given], runs=10).text
 
 
 WEIGHT = np.arange(1.0, 13.0).reshape(3, 4)

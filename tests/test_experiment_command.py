@@ -73,6 +73,7 @@ def test_list_and_show(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> No
         (["run", "digits-fc2-ttn", "--out", "x", "--set", "stage2.epoch=1"], "stage2 has no epoch"),
         (["run", "digits-fc2-ttn", "--out", "x", "--set", "epochs"], "--set takes KEY=VALUE as in TOML, got 'epochs'"),
         (["run", "digits-fc2-ttn", "--out", "x", "--seeds=-1"], "seeds must be a list of integers >= 0"),
+        (["run", "digits", "--out", "x"], "did you mean digits-fc2-attn, digits-fc2-brickwall, digits-fc2-mera?"),
         (["show", "nope"], "no file and no shipped experiment is called 'nope'"),
         (["compare", "nope"], "nope holds no experiment"),
     ],
@@ -101,6 +102,7 @@ def test_interrupted(number: int, code: int, word: str, tmp_path: Path) -> None:
     process.stdout.readline()
     time.sleep(0.3)
     process.send_signal(number)
-    _, complaint = process.communicate(timeout=60)
+    said, complaint = process.communicate(timeout=60)
     assert (process.returncode, complaint) == (code, word)
+    assert ("the same command goes on" in said) == (number == signal.SIGINT)
     assert (tmp_path / "r/config.json").is_file()

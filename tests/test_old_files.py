@@ -34,7 +34,7 @@ VERSIONS: list[tuple[str, int, list[str]]] = [
     (
         "compressed files",
         files.FORMAT_VERSION,
-        ["format1.npz", "format1.safetensors", "format2.npz", "format2.safetensors"],
+        [f"format{version}{suffix}" for version in (1, 2, 3) for suffix in (".npz", ".safetensors")],
     ),
     ("configs", pretrained.CONFIG_VERSION, ["pretrained1"]),
     ("checkpoints", checkpoints.VERSION, ["checkpoint1.npz"]),

@@ -215,6 +215,7 @@ def test_refused(
     (tmp_path / "file").write_text("")
     for arguments, message in (
         (["."], "holds no experiment and no sweep"),
+        (["nowhere"], "there is no folder nowhere"),
         (["begun"], "is not finished; run it again"),
         (["swept"], "has not ended once yet"),
         ([str(experiment), "--pictures", "file"], "file cannot be made"),

@@ -38,7 +38,11 @@ class Parser(argparse.ArgumentParser):
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands."""
-    parser = Parser(prog="adntn-ref", description="Tensor-network weight generators that compress neural networks.")
+    parser = Parser(
+        prog="adntn-ref",
+        description="Tensor-network weight generators that compress neural networks.",
+        epilog="To check an implementation of yours: python -m adntn_ref.validation --help",
+    )
     parser.add_argument("--version", action="version", version=f"adntn-ref {__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     adders = (demo.add, commands.add_compress, commands.add_expand, commands.add_cost, commands.add_info, data.add)

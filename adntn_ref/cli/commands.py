@@ -19,6 +19,8 @@ from adntn_ref.networks.layer import LayerCost, layer_cost
 from adntn_ref.program.cost import ITEM_BYTES
 
 Made = tuple[argparse.ArgumentParser, Any]
+FAR = 0.5
+"""A relative error above this is explained beside the table."""
 
 
 def add_compress(subparsers: Any) -> Made:
@@ -104,6 +106,11 @@ def run_compress(options: argparse.Namespace, output: Output) -> int:
     columns = ("layer", "shape", "weights", "parameters", "ratio", "relative error", "seconds")
     turned = "; hwio, fitted as (outputs, inputs, ...)" if options.order == "hwio" else ""
     output.table(f"stage 1, seed {options.seed}{turned}", columns, rows)
+    if any(row["relative_error"] > FAR for row in facts["layers"]):
+        output.line(
+            "relative error: |W - T| / |T|, 1 is no better than a weight of zeros; a trained weight stays near 1, and"
+        )
+        output.line("the accuracy comes from training the cores on (stage 2): ar.compress, or interop.torch.compress_")
     output.line(f"written to {options.output}")
     output.result(facts)
     return 0

@@ -96,7 +96,11 @@ def run_run(options: argparse.Namespace, output: Output) -> int:
     for package in ("rich", "threadpoolctl"):
         need(package, "demo")  # asked for now rather than after the training
     config = changed(find_config(options.config), options)
-    result = run_experiment(config, options.out, progress=output.talks, tell=output.line, backend=options.backend)
+    try:
+        result = run_experiment(config, options.out, progress=output.talks, tell=output.line, backend=options.backend)
+    except KeyboardInterrupt:
+        output.line("stopped; the same command goes on from the last checkpoint")
+        raise
     _show_result(result, read_json(Path(options.out) / TIMING), output)
     output.line(f"record: {options.out}; a page with pictures: adntn-ref report {options.out} -o report.html")
     output.result({**result, "timing": read_json(Path(options.out) / TIMING), "out": str(options.out)})
@@ -120,7 +124,7 @@ def run_list(options: argparse.Namespace, output: Output) -> int:
         for row in found
     ]
     columns = ("name", "model", "data", "layers", "network", "weights", "numbers", "ratio")
-    output.table("shipped experiments", columns, rows)
+    output.table("shipped experiments", columns, rows, whole=True)
     output.result({"experiments": found})
     return 0
 

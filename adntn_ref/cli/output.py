@@ -34,13 +34,14 @@ class Output:
             with writing(STDOUT):
                 print(text, flush=True)
 
-    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Print a table for people; every column but the first is right-aligned."""
+    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], whole: bool = False) -> None:
+        """Print a table for people; the first column is left-aligned, and ``whole`` keeps its names in one piece."""
         if not self.talks:
             return
         table = need("rich.table", "demo").Table(title=title, title_justify="left")
         for i, column in enumerate(columns):
-            table.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
+            first = i == 0
+            table.add_column(column, justify="left" if first else "right", overflow="fold", no_wrap=first and whole)
         for row in rows:
             table.add_row(*row)
         # A pipe has no width of its own; a table cut to 80 columns there would lose figures.

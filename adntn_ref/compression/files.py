@@ -11,6 +11,9 @@ holds a JSON header::
 Format 2 adds ``"axes": [3, 2, 0, 1]`` to entries whose network makes the tensor with its axes turned: axis k of the
 network's weight is axis ``axes[k]`` of the tensor. A reader of format 1 would pass over that entry and hand out the
 weight in a wrong order, so a file that has one is format 2, which such a reader refuses; a file without stays format 1.
+
+Format 3 adds the frozen weights of deltas, which specifications name by their sha256 alone, as ``fc1.weight::frozen.0``
+and so on. Files without a delta stay format 1 or 2.
 """
 
 import json
@@ -30,11 +33,13 @@ from adntn_ref.compression.sources import ShardedFile, Tensors, open_tensors
 from adntn_ref.compression.tensorfile import write_tensors
 from adntn_ref.errors import AdntnError, FileFormatError, SpecError
 from adntn_ref.networks.base import Network, Params
+from adntn_ref.networks.frozen import frozen_weights
 from adntn_ref.networks.registry import from_spec
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 HEADER = "adntn_ref"
 SEPARATOR = "::"
+FROZEN = "frozen."
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,7 @@ def save_compressed(
     if both := sorted(entries.keys() & dense.keys()):
         raise SpecError(f"{', '.join(both)} cannot be generated and dense at once")
     for name, entry in entries.items():
-        for core, held in entry.params.items():
+        for core, held in {**entry.params, **_frozen(entry.network)}.items():
             value = on_host(held)
             key = f"{name}{SEPARATOR}{core}"
             if is_complex(value):
@@ -115,13 +120,25 @@ def save_compressed(
                 pairs.append(key)
             tensors[key] = value
     header = {
-        "format_version": 1 if all(entry.axes is None for entry in entries.values()) else 2,
+        "format_version": max((_needed_version(entry) for entry in entries.values()), default=1),
         "library_version": __version__,
         "seed": seed,
         "entries": {name: _facts(entry) for name, entry in entries.items()},
         "complex": pairs,
     }
     write_tensors(path, tensors, {**(metadata or {}), HEADER: json.dumps(header, sort_keys=True)}, force=force)
+
+
+def _frozen(network: Network) -> Params:
+    """Return the frozen weights of a network's deltas under the names that they have in a file."""
+    return {f"{FROZEN}{k}": weight for k, weight in enumerate(frozen_weights(network))}
+
+
+def _needed_version(entry: Entry) -> int:
+    """Return the oldest format that holds an entry."""
+    if frozen_weights(entry.network):
+        return 3
+    return 1 if entry.axes is None else 2
 
 
 def _facts(entry: Entry) -> dict[str, Any]:
@@ -176,7 +193,8 @@ def load_compressed(path: str | Path) -> CompressedFile:
         raise
     except (AdntnError, LookupError, TypeError, ValueError, AttributeError) as error:
         raise FileFormatError(f"{path}: the header and the cores disagree: {error}") from error
-    cores = {f"{name}{SEPARATOR}{core}" for name, entry in entries.items() for core in entry.params}
+    held = {name: {**entry.params, **_frozen(entry.network)} for name, entry in entries.items()}
+    cores = {f"{name}{SEPARATOR}{core}" for name, arrays in held.items() for core in arrays}
     dense = {name: file.load(name) for name in file.names if name not in cores}
     metadata = {key: value for key, value in file.metadata.items() if key != HEADER}
     return CompressedFile(entries, dense, header, metadata)
@@ -190,14 +208,19 @@ def _require_version(header: dict[str, Any]) -> None:
 
 
 def _entry(file: Tensors, name: str, facts: dict[str, Any], pairs: set[str]) -> Entry:
-    network = from_spec(facts["spec"])
+    prefix = f"{name}{SEPARATOR}"
+
+    def load(key: str) -> Array:
+        value = file.load(key)
+        return _joined(value) if key in pairs else value
+
+    frozen = [load(key) for key in file.shapes if key.startswith(prefix + FROZEN)]
+    network = from_spec(facts["spec"], base=frozen or None)
     params = {}
     for core in network.core_shapes:
-        key = f"{name}{SEPARATOR}{core}"
-        if key not in file.shapes:
-            raise FileFormatError(f"{file.path} lacks the core {key}")
-        value = file.load(key)
-        params[core] = _joined(value) if key in pairs else value
+        if prefix + core not in file.shapes:
+            raise FileFormatError(f"{file.path} lacks the core {prefix}{core}")
+        params[core] = load(prefix + core)
     dtype = network.check_params(params)
     if dtype != facts["dtype"]:
         raise FileFormatError(f"{file.path}: cores of {name} are {dtype}, the header says {facts['dtype']}")

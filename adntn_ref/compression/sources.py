@@ -18,6 +18,7 @@ from adntn_ref.errors import FileFormatError, NothingSelected
 SINGLE = "model.safetensors"
 INDEX_SUFFIX = ".index.json"
 INDEX = SINGLE + INDEX_SUFFIX
+PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 MAX_INDEX = 100_000_000
 MAX_SHARDS = 10_000
 
@@ -115,6 +116,11 @@ def open_tensors(path: str | Path, *, widen: bool = False) -> Tensors:
         if len(files) > MAX_SHARDS:
             raise FileFormatError(f"{path} matches {len(files):,} files; allowed: {MAX_SHARDS:,}")
         return ShardedFile(where, files, widen=widen)
+    if where.suffix in PICKLES:
+        raise FileFormatError(
+            f"{path} is a file of torch.save, a pickle, which is never read: in Python, safetensors.torch.save_file("
+            f"torch.load({where.name!r}, weights_only=True), {where.stem + '.safetensors'!r}) makes one that is"
+        )
     return TensorFile(where, widen=widen)
 
 

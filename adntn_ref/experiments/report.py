@@ -54,7 +54,9 @@ def write_report(
     elif (where / RESULTS).is_file():
         raise RecordError(f"the sweep in {where} has not ended once yet; the same command goes on with it")
     else:
-        raise RecordError(f"{where} holds no experiment and no sweep")
+        raise RecordError(
+            f"{where} holds no experiment and no sweep" if where.exists() else f"there is no folder {where}"
+        )
     written: dict[str, list[str]] = {"page": [], "pictures": []}
     if page is not None:
         write_atomically(page, lambda path: _write_text(path, str(made)))

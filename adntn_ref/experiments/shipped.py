@@ -5,7 +5,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from adntn_ref.errors import ConfigError
+from adntn_ref.errors import ConfigError, nearest
 from adntn_ref.experiments.catalogue import needs_folder
 from adntn_ref.experiments.config import Config, read_config
 from adntn_ref.experiments.plan import make_plan
@@ -42,7 +42,9 @@ def find_config(name: str) -> Config:
     if path := shipped_files("rows").get(name):
         return read_config(path)
     if not is_file(name):
-        raise ConfigError(f"no file and no shipped experiment is called {name!r}; shipped: {', '.join(names())}")
+        known = names()
+        listed = f"{', '.join(known)}{nearest(name, known)}"
+        raise ConfigError(f"no file and no shipped experiment is called {name!r}; shipped: {listed}")
     return read_config(name)
 
 

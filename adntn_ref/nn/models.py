@@ -10,7 +10,7 @@ import numpy as np
 from adntn_ref.ad.arrays import REAL, Array, backend_of, dtype_name, is_array, number
 from adntn_ref.ad.moving import choose_backend, move
 from adntn_ref.ad.tape import Var, stop_gradient
-from adntn_ref.errors import ArrayError, DTypeError, NothingSelected, ParameterError, SpecError
+from adntn_ref.errors import ArrayError, DTypeError, NothingSelected, ParameterError, SpecError, nearest
 from adntn_ref.networks.base import Network
 from adntn_ref.nn.data import Part
 from adntn_ref.nn.layers import Layer, buffer_shapes_of, own, run_in_training, start_of
@@ -299,6 +299,6 @@ def select(names: Iterable[str], patterns: Iterable[str]) -> list[str]:
     for pattern in patterns:
         found = {name for name in known if fnmatchcase(name, pattern)}
         if not found:
-            raise NothingSelected(f"{pattern!r} matches none of: {', '.join(known)}")
+            raise NothingSelected(f"{pattern!r} matches none of: {', '.join(known)}{nearest(pattern, known)}")
         chosen |= found
     return [name for name in known if name in chosen]

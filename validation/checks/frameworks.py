@@ -6,6 +6,7 @@ convention: PyTorch's is the same, JAX's is the conjugate. JAX runs in double pr
 
 import contextlib
 import functools
+import inspect
 import types
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -108,6 +109,7 @@ def adopt(
     """
     if framework is not None and framework not in FRAMEWORKS:
         raise ValueError(f"framework is {framework!r}; allowed: {', '.join(FRAMEWORKS)}")
+    _require_one_argument(f)
     if framework is None:
         framework = adopted_framework(f, x, guess=claimed is None)
     x = mapped(lambda _, part: _as_numpy(part), x)
@@ -117,6 +119,21 @@ def adopt(
         return f, claimed, x
     own = differentiable(f, framework)
     return own.value, derived(own) if claimed is None else own.through(claimed), x
+
+
+def _require_one_argument(f: Function) -> None:
+    """Refuse a function that cannot be called with one argument, where its signature can be read."""
+    try:
+        signature = inspect.signature(f)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(None)
+    except TypeError:
+        raise TypeError(
+            f"f{signature} cannot be called with one argument, x; several arrays go in as one dict, tuple or list, "
+            "as in lambda p: f(*p)"
+        ) from None
 
 
 def adopted_framework(f: Function, x: Inputs, guess: bool = True) -> str:

@@ -122,7 +122,8 @@ def check_gradient(
     claimed = dict(named(gradient(x)))
     parts = dict(named(x))
     if claimed.keys() != parts.keys():
-        raise GradientMismatch(f"the gradient has parts {list(claimed)}, the input {list(parts)}")
+        several = "; a list or tuple is several inputs, so give one as np.array(...)" if list(claimed) == ["x"] else ""
+        raise GradientMismatch(f"the gradient has parts {list(claimed)}, the input {list(parts)}{several}")
     report = Report()
     for name, part in parts.items():
         got = claimed[name]

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .contrast import contrast, multiples
 from .evidence import Evidence, Observation
 from .hints import hints
 from .separating import telling_apart
 
+STATES = "Return your states too (docs/verify.md, what is compared), and the first step that differs is named."
 LISTED = 5
 """At most this many explanations of the same cases are written out."""
 
@@ -47,12 +49,21 @@ def report(
         parts += _same_cases([e for e in found if e.networks == networks], wrong)
     if not found:
         parts.append("No known mistake, and no two of them, explain the output.")
+        parts += [contrast(observations), multiples(observations)]
     told = {network for e in found for network in e.networks}
     if not found or told:
         parts.append(hints([o for o in observations if o.case.spec.get("network") not in told]))
+    if not found and difference is None and any(_lacks_states(o) for o in observations):
+        parts.append(STATES)
     if cut:
         parts.append("The search for pairs was cut by its limit, so others may explain it too.")
     return joined(" ".join(part for part in parts if part), difference)
+
+
+def _lacks_states(observation: Observation) -> bool:
+    """Return whether there are states to compare, and none was given."""
+    stepwise = any(name.startswith("state/") for name in observation.expected)
+    return stepwise and not any(name.startswith("state/") for name in observation.got)
 
 
 def _same_cases(found: Sequence[Explanation], wrong: int) -> list[str]:

@@ -62,14 +62,14 @@ def save_compressed(
 
 
 def _rest(model: Module) -> dict[str, Any]:
-    """Return what a model's ``state_dict`` holds besides cores."""
-    cores = tuple(_prefix(name) for name in generated(model))
-    return {name: x for name, x in model.state_dict().items() if not name.startswith(cores or ("\0",))}
+    """Return what a model's ``state_dict`` holds besides cores and frozen weights."""
+    made = tuple(_prefix(name) for name in generated(model))
+    return {name: x for name, x in model.state_dict().items() if not name.startswith(made or ("\0",))}
 
 
 def _prefix(name: str) -> str:
     *modules, key = name.split(".")
-    return ".".join([*modules, "parametrizations", key, "0", "cores", ""])
+    return ".".join([*modules, "parametrizations", key, "0", ""])
 
 
 def _host(name: str, x: Any) -> Any:

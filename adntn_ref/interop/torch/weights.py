@@ -4,15 +4,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from adntn_ref.compression.axes import inverse
-from adntn_ref.errors import ParameterError
+from adntn_ref.errors import AdntnError, ParameterError
 from adntn_ref.extras import need
 from adntn_ref.interop.torch.generator import Generator
+from adntn_ref.networks.frozen import frozen_weights, with_frozen
 
 torch: Any = need("torch", "peers")
 parametrize: Any = need("torch.nn.utils.parametrize", "peers")
 
 Tensor = Any
 Module = Any
+
+FROZEN = "frozen."
+"""Before the number of a frozen weight in a ``state_dict``."""
 
 
 class Cores(torch.nn.Module):  # type: ignore[misc]
@@ -93,6 +97,32 @@ class GeneratedWeight(torch.nn.Module):  # type: ignore[misc]
             )
         self._placed = True
         return value.new_empty(0)
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        """Put the frozen weights of deltas into the state, beside the cores: without them it is none."""
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        for k, weight in enumerate(frozen_weights(self.network)):
+            destination[f"{prefix}{FROZEN}{k}"] = torch.tensor(weight)
+
+    def _load_from_state_dict(
+        self, state: dict[str, Any], prefix: str, metadata: Any, strict: bool, missing: Any, unknown: Any, errors: Any
+    ) -> None:
+        """Take the frozen weights from a state: the network that has them makes the weight from now on."""
+        super()._load_from_state_dict(state, prefix, metadata, strict, missing, unknown, errors)
+        held = frozen_weights(self.network)
+        names = [f"{prefix}{FROZEN}{k}" for k in range(len(held))]
+        unknown[:] = [name for name in unknown if name not in names]
+        lacking = [name for name in names if name not in state]
+        if lacking:
+            missing.extend(lacking)
+            return
+        try:
+            network = with_frozen(self.network, [state[name].detach().cpu().numpy() for name in names])
+        except (AdntnError, TypeError) as error:  # TypeError: NumPy has no bfloat16
+            errors.append(f"{prefix}{FROZEN}*: {error}")
+            return
+        if network != self.network:
+            self.generator = Generator(network, self.generator.backward)
 
     def extra_repr(self) -> str:
         """Say what makes the weight."""
