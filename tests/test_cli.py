@@ -93,7 +93,7 @@ def test_tables(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     network = ["--network", "mpo", "--chi", "2", "--steps", "5"]
     assert main(["compress", str(source), "--layer", "fc1.weight", *network, "-o", str(small)]) == 0
     shown = capsys.readouterr()
-    assert "relative error" in shown.out
+    assert "relative error: |W - T| / |T|, 1 is no better than a weight of zeros" in shown.out
     assert f"written to {small}" in shown.out
     assert main(["expand", str(small), "-o", str(tmp_path / "dense.npz")]) == 0
     assert "1 generated and 10 other tensors" in capsys.readouterr().out
@@ -202,8 +202,8 @@ def test_quiet(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
 
 BAD: list[tuple[list[str], str]] = [
     (["--layer", "fc7*"], "'fc7*' matches none of: steps, whole, "),
-    (["--layer", "fc1.weigth"], "; did you mean fc1.weight?"),
-    (["--layer", "fc1"], "; did you mean fc1.weight, fc1.bias?"),
+    (["--layer", "fc1.weigth"], "; did you mean fc1.weight"),
+    (["--layer", "fc1"], "; did you mean fc1.bias, fc1.weight?"),
     (["--layer", "fc1.bias"], "tensor fc1.bias has shape (6,); allowed: 2-D (dense) and 4-D (convolution)"),
     (["--layer", "three"], "tensor three has shape (2, 2, 2)"),
     (["--layer", "steps"], "tensor steps has shape ()"),

@@ -182,6 +182,15 @@ def test_right_cases_rule_mistakes_out() -> None:
     assert "wrong are gradient/left alone; each is 2 times the reference" in found.text
 
 
+def test_a_mistake_of_the_forward_pass_alone() -> None:
+    """A backward pass written by hand is right, and the weight is not: no mistake of the catalogue gives both."""
+    weight = (made(CASES["wall-tanh-odd"], "legs-in-out") or {})["weight"]
+    found = diagnose([observed("wall-tanh-odd", weight=weight), observed("lowrank")])
+    assert [(e.mistakes, e.weights_only) for e in found.explanations] == [(("legs-in-out",), True)]
+    assert "inputs and outputs of each brick and mixing core swapped" in found.text
+    assert "your gradients are not the derivative of such a weight" in found.text
+
+
 def test_equal_explanations_are_all_named_with_a_case_that_tells_them_apart() -> None:
     """An aTTN mixes at the last depth alone: there no mixing at all, and none at the last depth, are the same."""
     attn = made(CASES["attn-tanh"], "mix-missing") or {}

@@ -141,7 +141,20 @@ def diagnose(observations: Sequence[Observation], runs: int = RUNS) -> Diagnosis
     if not found:
         found, cut_too = _by_network(evidence, runs)
         cut |= cut_too
+    if not found:
+        found = _of_weights(evidence, runs)
     return Diagnosis(tuple(found), difference, report(observations, evidence, found, difference, cut), cut)
+
+
+def _of_weights(evidence: Sequence[Evidence], runs: int) -> list[Explanation]:
+    """Explain the weights alone: a backward pass written by hand need not follow a mistake of the forward pass."""
+    weights = []
+    for one in evidence:
+        got = {name: x for name, x in one.got.items() if name.startswith("weight")}
+        wrong = tuple(name for name in one.wrong if name in got)
+        if got:
+            weights.append(replace(one, got=got, wrong=wrong, made={}))
+    return [replace(e, weights_only=True) for e in Search(weights, runs).singles()]
 
 
 def _by_network(evidence: Sequence[Evidence], runs: int) -> tuple[list[Explanation], bool]:

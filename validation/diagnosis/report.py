@@ -25,6 +25,7 @@ class Explanation:
     explained : number of wrong cases that they explain
     silent : number of cases on which they cannot be made, as sizes do not fit, and so say nothing
     networks : the networks whose cases alone they explain; empty where they explain all
+    weights_only : whether they explain the weights and not the gradients given beside them
     """
 
     mistakes: tuple[str, ...]
@@ -33,6 +34,7 @@ class Explanation:
     explained: int
     silent: int
     networks: tuple[str, ...] = ()
+    weights_only: bool = False
 
 
 def report(
@@ -73,6 +75,8 @@ def _same_cases(found: Sequence[Explanation], wrong: int) -> list[str]:
     parts = [f"{sentence[0].upper()}{sentence[1:]}. See {', '.join(best.where)}."]
     if not best.networks:
         parts.append(f"This explains {best.explained} of {wrong} wrong case{'s' * (wrong != 1)}.")
+    if best.weights_only:
+        parts.append("That is of the weights alone: your gradients are not the derivative of such a weight.")
     if best.silent:
         parts.append(f"In {best.silent} more the sizes do not let this mistake be made.")
     if len(found) > 1:
