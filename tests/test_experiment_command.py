@@ -105,5 +105,5 @@ def test_interrupted(number: int, code: int, word: str, tmp_path: Path) -> None:
     process.send_signal(number)
     said, complaint = process.communicate(timeout=60)
     assert (process.returncode, complaint) == (code, word)
-    assert ("the same command goes on" in said) == (number == signal.SIGINT)
+    assert "the same command goes on" in said
     assert (tmp_path / "r/config.json").is_file()

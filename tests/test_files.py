@@ -170,7 +170,7 @@ def rewritten(path: Path, change: Any, drop: str = "", tensors: Any = None) -> P
 @pytest.mark.parametrize(
     ("change", "options", "message"),
     [
-        (lambda h: h.update(format_version=3), {}, "format version 3; this release .* reads 1 to 2. A newer release"),
+        (lambda h: h.update(format_version=4), {}, "format version 4; this release .* reads 1 to 3. A newer release"),
         (lambda h: h.update(format_version=0), {}, "format version 0"),
         (lambda h: h.update(format_version="1"), {}, "format version 1"),
         (lambda h: h.pop("format_version") and None, {}, "header of .* cannot be read"),
