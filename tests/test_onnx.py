@@ -256,7 +256,7 @@ def test_folders_and_files_are_exported(tmp_path: Path, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("more", "phrase"),
     [
-        ([], "is no readable config"),
+        ([], "d.npz does not say what the model is: name it with --model, one of "),
         (["--set", "size=28"], "--set goes with --model"),
         (["--model", "resnet"], "no model is called 'resnet'"),
         (["--model", "lenet5", "--set", "size"], "--set takes KEY=VALUE, got 'size'"),

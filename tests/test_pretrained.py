@@ -172,6 +172,9 @@ def test_configs_that_lie(text: Any, phrase: str, tmp_path: Path) -> None:
 def test_broken_configs(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(FileFormatError, match=r"config.json is no readable config: FileNotFoundError"):
         ar.load_pretrained(tmp_path)
+    (tmp_path / "weights.npz").touch()
+    with pytest.raises(FileFormatError, match=r"weights.npz is a file of weights, .* give a folder with a config.json"):
+        ar.load_pretrained(tmp_path / "weights.npz")
     (tmp_path / CONFIG).write_bytes(text.encode("latin1"))
     with pytest.raises(FileFormatError, match=r"config.json is no readable config"):
         ar.load_pretrained(tmp_path)

@@ -20,6 +20,15 @@ from adntn_ref.validation.case import Case, reference
 TINY = np.finfo(np.float32).tiny
 
 
+def test_without_hypothesis_the_extra_is_named() -> None:
+    code = "import sys; sys.modules['hypothesis'] = None; import adntn_ref.validation.strategies"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (
+        'MissingExtra: this needs the package hypothesis; install it with: python -m pip install "adntn-ref[test]"'
+        in (done.stderr)
+    )
+
+
 def drawn(strategy: st.SearchStrategy[Any], count: int = 300) -> list[Any]:
     """Return a few hundred examples, the same ones every time."""
     found: list[Any] = []

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from pathlib import Path
 from typing import Any
 
 from adntn_ref.ad.arrays import REAL
@@ -64,6 +65,9 @@ def _model(options: argparse.Namespace) -> tuple[Model, Params]:
     if options.model is None:
         if options.set:
             raise SpecError("--set goes with --model")
+        if Path(options.file).is_file():
+            known = ", ".join(MODELS)
+            raise SpecError(f"{options.file} does not say what the model is: name it with --model, one of {known}")
         return load_pretrained(options.file)
     made = model(options.model, **dict(_option(text) for text in options.set))
     if read_header(open_tensors(options.file)) is None:

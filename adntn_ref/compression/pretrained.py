@@ -125,6 +125,10 @@ def read_config(folder: Path) -> dict[str, Any]:
         If there is none, or it is no JSON table.
     """
     path = folder / CONFIG
+    if folder.is_file():
+        raise FileFormatError(
+            f"{folder} is a file of weights, which does not say what the model is; give a folder with a {CONFIG}"
+        )
     try:
         if path.stat().st_size > MAX_CONFIG:
             raise FileFormatError(f"{path} is larger than a config may be, {MAX_CONFIG:,} bytes")

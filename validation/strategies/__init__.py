@@ -11,6 +11,7 @@ Small by default (at most 512 generated entries), entries zero or of a size betw
 Narrower ones: ``brickwalls``, ``trees``, ``node_trees``, ``shallow`` and its families, ``combinations``.
 """
 
+from . import required as required
 from .arrays import BOUND, SMALLEST, arrays, normal
 from .combinations import bases, combinations, fits, frozen, of_shape
 from .everything import case_of, cases, cotangent, cotangents, networks, parameters, walls_and_mpos, weights
