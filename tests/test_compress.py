@@ -200,6 +200,7 @@ def test_checkpoints_folder_that_cannot_be(data: ar.data.Split, trained: dict[st
     ("other", "error", "message"),
     [
         (split(side=5), ArrayError, r"the train images have shape \(1, 5, 5\), the model takes \(1, 4, 4\)"),
+        ((np.zeros((2, 1, 4, 4)), np.zeros(2)), SpecError, r"data must be a Split of three Parts .*, got a tuple"),
         (split(classes=5), ArrayError, r"the train labels reach 4, the model has classes 0 \.\. 3"),
     ],
 )

@@ -67,6 +67,8 @@ def test_generated_weights_are_saved_expanded(tmp_path: Path) -> None:
     net = ar.BrickWall((8, 16), 1)
     made = ar.Generated(model, {"fc1.weight": net})
     params = {**model.init(0), "fc1.weight": net.init(0, dtype="float32")}
+    with pytest.raises(ParameterError, match="got a Generated: save_pretrained keeps the cores"):
+        ar.save_model(made, params, tmp_path / "m.npz")  # type: ignore[arg-type]
     ar.save_model(made.model, made.expand(params), tmp_path / "m.npz")
     assert same(ar.load_model(model, tmp_path / "m.npz")["fc1.weight"], net.generate(params["fc1.weight"]))
 

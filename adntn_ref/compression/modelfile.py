@@ -33,6 +33,11 @@ def save_model(model: Sequential, params: Params, path: str | Path, *, force: bo
     OutputError, FileFormatError
         If the path exists (without ``force``), cannot be written, or has another suffix.
     """
+    if not isinstance(model, Sequential):
+        raise ParameterError(
+            f"save_model takes a dense model, got a {type(model).__name__}: save_pretrained keeps the cores of a"
+            " generated one; for dense weights give its .model and .expand(params)"
+        )
     model.check_params(params)
     host = {name: backend_of(params[name]).to_host(params[name]) for name in model.state_shapes}
     write_tensors(path, host, {"format": "pt"}, force=force)

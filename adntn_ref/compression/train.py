@@ -115,8 +115,9 @@ def train(
     if not isinstance(epochs, int) or epochs < 1 or not isinstance(batch_size, int) or batch_size < 1:
         raise SpecError(f"epochs and batch_size must be integers >= 1, got {epochs!r} and {batch_size!r}")
     where = choose_backend(backend, leaves(params)).name
-    params, images, validation = to_backend(params, where), data.train.on(where), data.validation.on(where)
+    params = to_backend(params, where)
     check_inputs(model, params, data)
+    images, validation = data.train.on(where), data.validation.on(where)
     constant = set(select(params, frozen))
     fixed, trained, buffers = _split(model, params, constant)
     dense = _dense(model)
@@ -266,6 +267,8 @@ def task_objective(
 
 def check_inputs(model: Model, params: Params, data: Split) -> None:
     """Refuse parameters and images that do not fit the model, before any work starts."""
+    if not isinstance(data, Split):
+        raise SpecError(f"data must be a Split of three Parts (adntn_ref.nn.data), got a {type(data).__name__}")
     dense = model.model if isinstance(model, Generated) else model
     if params.keys() != dense.state_shapes.keys():
         missing = sorted(dense.state_shapes.keys() - params.keys())
