@@ -10,6 +10,7 @@ import pytest
 from small import same
 
 import adntn_ref as ar
+from adntn_ref.cli import main
 from adntn_ref.compression.sources import open_tensors
 from adntn_ref.compression.tensorfile import write_tensors
 from adntn_ref.errors import FileFormatError, ParameterError, SpecError
@@ -64,6 +65,18 @@ def test_complex_frozen_weights(suffix: str, tmp_path: Path) -> None:
     params = {name: core * (1 - 2j) for name, core in LOW.init(0).items()}
     ar.save_compressed(path, {"w": ar.Entry(net, params)}, {}, seed=0)
     assert ar.load_compressed(path).entries["w"].network == net
+
+
+def test_the_command_line_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No ratio, for the file is as large as the dense one."""
+    net, path = NETS["delta"], tmp_path / "c.npz"
+    ar.save_compressed(path, {"w": ar.Entry(net, net.init(0))}, {}, seed=0)
+    assert main(["info", str(path)]) == 0
+    shown = capsys.readouterr().out
+    assert f"delta, {net.parameter_count} numbers and a frozen weight" in shown
+    assert "ratio" not in shown
+    assert main(["expand", str(path), "-o", str(tmp_path / "d.npz"), "--quiet"]) == 0
+    np.testing.assert_array_equal(open_tensors(tmp_path / "d.npz").load("w"), net.generate(net.init(0)))
 
 
 def test_files_without_a_delta_stay_readable_by_older_releases(tmp_path: Path) -> None:

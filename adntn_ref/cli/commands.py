@@ -15,6 +15,7 @@ from adntn_ref.compression.sources import open_tensors
 from adntn_ref.compression.tensorfile import write_tensors
 from adntn_ref.compression.weights import compress_file
 from adntn_ref.errors import SpecError
+from adntn_ref.networks.frozen import frozen_weights
 from adntn_ref.networks.layer import LayerCost, layer_cost
 from adntn_ref.program.cost import ITEM_BYTES
 
@@ -276,9 +277,8 @@ def run_info(options: argparse.Namespace, output: Output) -> int:
             axes = {} if entry.axes is None else {"axes": list(entry.axes)}
             facts["generated"][name] = {"spec": net.to_spec(), "shape": list(entry.tensor_shape), **axes, **numbers}
             facts["generated"][name].update(entry.info)
-            what = (
-                f"{net.to_spec()['network']}, {count(net.parameter_count)} numbers, ratio {net.compression_ratio:,.4g}"
-            )
+            kept = " and a frozen weight" if frozen_weights(net) else f", ratio {net.compression_ratio:,.4g}"
+            what = f"{net.to_spec()['network']}, {count(net.parameter_count)} numbers{kept}"
             rows.append([name, " x ".join(map(str, entry.tensor_shape)), what + (", axes turned" if axes else "")])
     for name in file.names if header is None else compressed.dense:
         facts["tensors"][name] = {"shape": list(file.shapes[name]), "dtype": file.dtypes[name]}
