@@ -270,14 +270,18 @@ def test_a_factor_that_depends_on_the_shape() -> None:
     text = brickwalls(lambda spec: True, lambda case, w: w * (2 / w.shape[-1]) ** 0.5)
     assert "Every wrong weight is the reference times a factor: " in text
     assert "agrees has" not in text
+    assert "times a factor" not in brickwalls(lambda spec: True, lambda case, w: w * 0.5)  # known by its case alone
+    noise = iter(range(1, 100))
+    seen = brickwalls(lambda spec: True, lambda case, w: w * (1 + 1e-15 * next(noise)))
+    assert "times a factor" not in seen
 
 
 def test_states_are_asked_for_where_none_were_given() -> None:
     weight = reference(CASES["wall-tanh-odd"])["weight"] ** 2 + 1
     given = observed("wall-tanh-odd", states=True, weight=weight)
     without = Observation(given.case, {n: x for n, x in given.got.items() if "/" not in n}, given.expected, {})
-    assert "Return your states too" in diagnose([without], runs=10).text
-    assert "Return your states too" not in diagnose([given], runs=10).text
+    assert "Return your states and adjoint states" in diagnose([without], runs=10).text
+    assert "Return your states and adjoint states" not in diagnose([given], runs=10).text
 
 
 WEIGHT = np.arange(1.0, 13.0).reshape(3, 4)

@@ -63,20 +63,23 @@ def contrast(observations: Sequence[Observation]) -> str:
 
 def multiples(observations: Sequence[Observation]) -> str:
     """Return a sentence where every wrong weight is a multiple of the reference by a factor of its own."""
-    told = {}
+    told: dict[str, str] = {}
     for one in sorted(observations, key=lambda o: sum(np.size(x) for x in o.expected.values())):
-        if "weight" in one.expected and _is_wrong(one):
-            factor = _factor(one.got.get("weight"), one.expected["weight"])
-            if factor is None:
-                return ""
-            told[f"{factor:.6g} for shape {np.shape(one.expected['weight'])}"] = factor
+        right, given = one.expected.get("weight"), one.got.get("weight")
+        if right is None or given is None or not comparable(given, right) or not differs(one, "weight"):
+            continue
+        factor = _factor(given, right)
+        if factor is None:
+            return ""
+        told[f"{np.shape(right)}"] = f"{factor:.6g}"
     if len(set(told.values())) < 2:
         return ""
-    return f"Every wrong weight is the reference times a factor: {', '.join(list(told)[:SHOWN])}."
+    pairs = ", ".join(f"{factor} for shape {shape}" for shape, factor in list(told.items())[:SHOWN])
+    return f"Every wrong weight is the reference times a factor: {pairs}."
 
 
 def _factor(given: Any, right: Any) -> float | None:
-    if given is None or not comparable(given, right) or np.iscomplexobj(given):
+    if np.iscomplexobj(given):
         return None
     size = float(np.vdot(right, right))
     factor = float(np.vdot(right, given)) / size if size else 0.0
