@@ -8,7 +8,7 @@ from .evidence import Evidence, Observation
 from .hints import hints
 from .separating import telling_apart
 
-STATES = "Return your states and adjoint states (docs/verify.md, what is compared), and the first step that differs is named."
+STATES = "Return your states and adjoint states (docs/verify.md), and the first step that differs is named."
 LISTED = 5
 """At most this many explanations of the same cases are written out."""
 
