@@ -1,7 +1,10 @@
-"""Arrays that count what is done with them, and the memory that a call holds."""
+"""Arrays that count what is done with them, and the functions that a call calls and the memory that it holds."""
 
+import sys
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -52,3 +55,29 @@ def held(run: Callable[[], Any]) -> int:
     found = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     return found
+
+
+@contextmanager
+def little(calls: int = 200_000, kibibytes: int = 2048) -> Iterator[None]:
+    """Fail as soon as more functions are called inside, or at the end where more memory was held.
+
+    What is refused or described at once does little; a clock would also count what else the machine does.
+    """
+    counted = 0
+
+    def counter(frame: FrameType, event: str, argument: Any) -> None:
+        nonlocal counted
+        counted += event in ("call", "c_call")
+        if counted > calls:
+            sys.setprofile(None)
+            pytest.fail(f"more than {calls} functions were called", pytrace=False)
+
+    tracemalloc.start()
+    sys.setprofile(counter)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak <= 1024 * kibibytes, f"{peak} bytes were held"
