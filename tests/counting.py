@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from adntn_ref.backends import pool, threads
 from adntn_ref.backends.numpy_backend import NumpyBackend
 
 
@@ -47,9 +48,15 @@ def count(run: Callable[[], Any]) -> tuple[int, Any]:
     return Counting.operations, value
 
 
-def held(run: Callable[[], Any]) -> int:
-    """Return the bytes that a call holds at its worst moment, besides what was there before."""
+def held(run: Callable[[], Any], anew: bool = False) -> int:
+    """Return the bytes that a call holds at its worst moment, besides what was there before.
+
+    With ``anew`` the arrays and the scratch memory that are kept for the next run are let go first, and so counted.
+    """
     run()
+    if anew:
+        threads.release()
+        pool.release()
     tracemalloc.start()
     run()
     found = tracemalloc.get_traced_memory()[1]

@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import json
-import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 from counting import little
 from hypothesis import given
+from network_cases import check_round_trip
 
 import adntn_ref as ar
 from adntn_ref.errors import SpecError
@@ -23,16 +23,7 @@ MPO = {"network": "mpo", "shape": [4, 6], "chi": 2}
 
 @given(walls_and_mpos())
 def test_round_trip(net: ar.Network) -> None:
-    spec = net.to_spec()
-    text = json.dumps(spec, sort_keys=True)
-    again = ar.from_spec(json.loads(text))
-    assert again == net
-    assert hash(again) == hash(net)
-    assert again.core_shapes == net.core_shapes
-    assert again.placement == net.placement
-    assert json.dumps(again.to_spec(), sort_keys=True) == text
-    assert pickle.loads(pickle.dumps(net)) == net
-    assert eval(repr(net), {"BrickWall": ar.BrickWall, "MPO": ar.MPO}) == net
+    check_round_trip(net)
 
 
 @given(walls_and_mpos(), walls_and_mpos())

@@ -1,9 +1,7 @@
 """Trees: which cores there are and of what shape, which pairs mix, what it costs, starts, and bad specifications."""
 
 import itertools
-import json
 import math
-import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +10,7 @@ import pytest
 from counting import little
 from hypothesis import given
 from hypothesis import strategies as st
+from network_cases import check_round_trip
 from tree_cases import normal, program
 
 import adntn_ref as ar
@@ -227,14 +226,7 @@ def test_isometric_cores(kind: type[TreeNetwork]) -> None:
 
 @given(trees())
 def test_round_trip(net: TreeNetwork) -> None:
-    text = json.dumps(net.to_spec(), sort_keys=True)
-    again = ar.from_spec(json.loads(text))
-    assert again == net
-    assert hash(again) == hash(net)
-    assert again.core_shapes == net.core_shapes
-    assert json.dumps(again.to_spec(), sort_keys=True) == text
-    assert pickle.loads(pickle.dumps(net)) == net
-    assert eval(repr(net), {"TTN": TTN, "ATTN": ATTN, "MERA": MERA}) == net
+    check_round_trip(net)
 
 
 def test_kinds_are_not_equal() -> None:
