@@ -7,7 +7,7 @@ The windows, their small matrices and the split of their environments are those 
 from typing import Any
 
 from adntn_ref.ad.arrays import Array, dtype_name
-from adntn_ref.program.runs import segments_of
+from adntn_ref.program.runs import StartRun, segments_of
 from adntn_ref.program.steps import Activate, Cores, Program
 from adntn_ref.program.windows import Window, WrapWindow, window_environments, window_matrix
 
@@ -44,8 +44,11 @@ def pairs_of(window: Window, itemsize: int) -> int:
     return min(WARP, 1 << (room.bit_length() - 1)) if room >= 1 else 0
 
 
-class WindowRun:
-    """A program bound to its cores; each segment is an activation, if any, and the windows up to the next one."""
+class WindowRun(StartRun):
+    """A program bound to its cores; each segment is an activation, if any, and the windows up to the next one.
+
+    The start, small, goes the plain way.
+    """
 
     def __init__(self, program: Program, cores: Cores, launcher: Launcher) -> None:
         self.program, self.cores, self.launcher, self.xp = program, cores, launcher, launcher.xp
@@ -62,12 +65,6 @@ class WindowRun:
             self.kernels.append(Instance("windows", name, activation))
         self.matrices = [[window_matrix(w, cores, like).copy() for w, _ in part] for part in self.parts]
         self.count = len(self.parts)
-        self._factors: Any = None
-
-    def start(self) -> Array:
-        """Return the start state, on the plain path: it is the root core, or small."""
-        x, self._factors = self.program.start.forward(self.cores)
-        return x
 
     def last_state(self) -> Array:
         """Return the last state, keeping nothing."""
@@ -128,10 +125,6 @@ class WindowRun:
         whole = sum_partials(self.launcher, partials, blocks, entries)
         found.update(window_environments(window, self.cores, whole.reshape(window.outputs, window.inputs)))
         return gx
-
-    def finish(self, g: Array, found: dict[Any, Array]) -> Cores:
-        """Add the environments of the start's factors, on the plain path."""
-        return {**found, **self.program.start.adjoint(self.cores, self._factors, g)}
 
 
 def _sizes(window: Window) -> tuple[int, int, int, int]:

@@ -1,12 +1,16 @@
-"""Arrays that count what is done with them, and the memory that a call holds."""
+"""Arrays that count what is done with them, and the functions that a call calls and the memory that it holds."""
 
+import sys
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any
 
 import numpy as np
 import pytest
 
+from adntn_ref.backends import pool, threads
 from adntn_ref.backends.numpy_backend import NumpyBackend
 
 
@@ -44,11 +48,43 @@ def count(run: Callable[[], Any]) -> tuple[int, Any]:
     return Counting.operations, value
 
 
-def held(run: Callable[[], Any]) -> int:
-    """Return the bytes that a call holds at its worst moment, besides what was there before."""
+def held(run: Callable[[], Any], anew: bool = False) -> int:
+    """Return the bytes that a call holds at its worst moment, besides what was there before.
+
+    With ``anew`` the arrays and the scratch memory that are kept for the next run are let go first, and so counted.
+    """
     run()
+    if anew:
+        threads.release()
+        pool.release()
     tracemalloc.start()
     run()
     found = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     return found
+
+
+@contextmanager
+def little(calls: int = 200_000, kibibytes: int = 2048) -> Iterator[None]:
+    """Fail as soon as more functions are called inside, or at the end where more memory was held.
+
+    What is refused or described at once does little; a clock would also count what else the machine does.
+    """
+    counted = 0
+
+    def counter(frame: FrameType, event: str, argument: Any) -> None:
+        nonlocal counted
+        counted += event in ("call", "c_call")
+        if counted > calls:
+            sys.setprofile(None)
+            pytest.fail(f"more than {calls} functions were called", pytrace=False)
+
+    tracemalloc.start()
+    sys.setprofile(counter)
+    try:
+        yield
+    finally:
+        sys.setprofile(None)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peak <= 1024 * kibibytes, f"{peak} bytes were held"

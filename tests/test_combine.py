@@ -1,17 +1,16 @@
 """Sum, Split, Stack, Delta: weights, gradients, starts, costs."""
 
-import tracemalloc
 from typing import Any
 
 import numpy as np
 import pytest
 from combine_cases import EACH, LOW, NETS, SHAPE, W0, WALL, cotangent
+from counting import held
 from elsewhere import alike, place, there
 from hypothesis import given
 from hypothesis import strategies as st
 
 import adntn_ref as ar
-from adntn_ref.backends import pool, threads
 from adntn_ref.errors import DTypeError, MemoryLimitError, SpecError, StartError
 from adntn_ref.networks import combination
 from adntn_ref.program import memory
@@ -207,26 +206,15 @@ def test_memory_as_it_is_held(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
         weight, pullback = net.vjp(params)
         pullback(weight)
 
-    assert 0.3 * cost.peak_bytes_forward < peak(lambda: net.generate(params)) < 1.15 * cost.peak_bytes_forward + cores
-    assert 0.2 * cost.peak_bytes_backward < peak(both) < 1.15 * (cost.peak_bytes_backward + cores)
+    forward, backward = held(lambda: net.generate(params), anew=True), held(both, anew=True)
+    assert 0.3 * cost.peak_bytes_forward < forward < 1.15 * cost.peak_bytes_forward + cores
+    assert 0.2 * cost.peak_bytes_backward < backward < 1.15 * (cost.peak_bytes_backward + cores)
     monkeypatch.setenv(memory.LIMIT_VARIABLE, "100KiB")
     for way in (net.generate, net.vjp):
         with pytest.raises(MemoryLimitError, match="GiB"):
             way(params)
     with pytest.raises(MemoryLimitError, match="GiB"):
         net.init()
-
-
-def peak(run: Any) -> int:
-    """Bytes at the worst moment, with the arrays and the scratch memory that are kept for the next run made anew."""
-    run()
-    threads.release()
-    pool.release()
-    tracemalloc.start()
-    run()
-    found = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return found
 
 
 def test_fit() -> None:

@@ -12,12 +12,7 @@ from adntn_ref.experiments.locking import locked
 from adntn_ref.experiments.record import read_record
 from adntn_ref.experiments.run import run_experiment
 
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    run_experiment(config(), folder)
-    return folder
+pytest_plugins = ["experiment_fixtures"]
 
 
 def test_another_experiment_is_refused(finished: Path) -> None:

@@ -18,12 +18,7 @@ from adntn_ref.experiments.config import config_of
 from adntn_ref.experiments.record import append_line
 from adntn_ref.experiments.run import run_experiment
 
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    run_experiment(config(), folder)
-    return folder
+pytest_plugins = ["experiment_fixtures"]
 
 
 SCRIPT = """

@@ -15,12 +15,7 @@ from adntn_ref.experiments.record import read_record, wilson
 from adntn_ref.experiments.run import run_experiment, spoken
 from adntn_ref.nn.data import Split
 
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    run_experiment(config(), folder)
-    return folder
+pytest_plugins = ["experiment_fixtures"]
 
 
 def test_record(finished: Path) -> None:

@@ -1,10 +1,10 @@
 """Parameters and cotangents that do not fit their network, and work above the memory limit."""
 
-import time
 from typing import Any
 
 import numpy as np
 import pytest
+from counting import little
 from elsewhere import place, there
 
 import adntn_ref as ar
@@ -132,18 +132,17 @@ def test_a_variable_among_arrays_is_enough_for_the_tape(net: ar.Network) -> None
 def test_a_large_weight_is_refused_before_anything_is_allocated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(memory.LIMIT_VARIABLE, "1GiB")
     large = ar.BrickWall((2**45,), layers=2)
-    start = time.perf_counter()
-    with pytest.raises(MemoryLimitError, match=r"from 45 modes in float64 needs 2.62e\+05 GiB, and the limit is 1 GiB"):
+    expected = r"from 45 modes in float64 needs 2.62e\+05 GiB, and the limit is 1 GiB"
+    with little(), pytest.raises(MemoryLimitError, match=expected):
         large.init()
     params = {name: np.zeros(shape, "float32") for name, shape in large.core_shapes.items()}
     for way in entries(large)[1:]:
-        with pytest.raises(MemoryLimitError, match="GiB"):
+        with little(), pytest.raises(MemoryLimitError, match="GiB"):
             way(params)
-    with pytest.raises(MemoryLimitError, match="and its gradient"):
+    with little(), pytest.raises(MemoryLimitError, match="and its gradient"):
         ar.grad(lambda p: large.generate(p).sum())(params)
-    with pytest.raises(MemoryLimitError, match=r"4 GiB"):
+    with little(), pytest.raises(MemoryLimitError, match=r"4 GiB"):
         ar.MPO((2**14, 2**14), chi=2).init()
-    assert time.perf_counter() - start < 2.0
 
 
 def test_cores_count_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,30 +8,15 @@ import pytest
 from elsewhere import alike, place, there
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from network_cases import Case, Params, cases, close_all, slope_along, waves
 
 import adntn_ref as ar
 from adntn_ref import ad
 from adntn_ref.program.steps import Mix
 from adntn_ref.validation import dense
-from adntn_ref.validation.strategies import ANALYTIC, brickwalls, cotangents, parameters, walls_and_mpos
+from adntn_ref.validation.strategies import ANALYTIC, brickwalls, walls_and_mpos
 
 MANY = settings(max_examples=4 * settings().max_examples)
-Params = dict[str, Any]
-Case = tuple[ar.Network, Params, np.ndarray]
-
-
-@st.composite
-def cases(draw: st.DrawFn, nets: st.SearchStrategy[ar.Network], dtype: str = "float64") -> Case:
-    net = draw(nets)
-    return net, draw(parameters(net, dtype)), draw(cotangents(net, dtype))
-
-
-def close_all(got: Params, expected: Params, rtol: float) -> None:
-    assert set(got) == set(expected)
-    whole = float(np.sqrt(sum(np.linalg.norm(g) ** 2 for g in expected.values())))
-    for name, g in expected.items():
-        off = float(np.linalg.norm(np.asarray(got[name]) - g))
-        assert off <= rtol * max(whole, 1e-200), f"{name}: off by {off:.3g} of {whole:.3g}"
 
 
 def inner(a: Any, b: Any) -> Any:
@@ -75,22 +60,11 @@ def test_hessian_vector_products(case: tuple[ar.BrickWall, Params, np.ndarray], 
     net, params, g = case
     rng = np.random.default_rng(seed)
     v = {name: rng.standard_normal(core.shape) for name, core in params.items()}
-
-    def loss(weight: Any) -> Any:
-        return ad.sum(ad.sin(weight) * place(g))
-
-    def closed(p: Params) -> Any:
-        weight, pullback = net.vjp(p)  # on variables: the closed form itself is differentiated
-        found = pullback(ad.cos(weight) * place(g))
-        total: Any = 0.0
-        for name, direction in v.items():
-            total = total + ad.sum(found[name] * place(direction))
-        return total
-
+    loss = waves(g)
     primitive = there(ar.hvp)(lambda p: loss(net.generate(p)), params, v)
     stepwise = there(ar.hvp)(lambda p: loss(net.generate_stepwise(p)), params, v)
     close_all(primitive, stepwise, 1e-10)
-    close_all(there(ar.grad(closed))(params), stepwise, 1e-10)
+    close_all(there(ar.grad(slope_along(net, g, v)))(params), stepwise, 1e-10)
 
 
 @MANY

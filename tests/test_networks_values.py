@@ -7,41 +7,13 @@ import pytest
 from elsewhere import alike, there
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from network_cases import RTOL, Case, cases, close, close_all, norm
 
 import adntn_ref as ar
 from adntn_ref.validation import dense
-from adntn_ref.validation.strategies import brickwalls, cotangents, mpos, parameters, walls_and_mpos
+from adntn_ref.validation.strategies import brickwalls, mpos, walls_and_mpos
 
-RTOL = 1e-12
 MANY = settings(max_examples=4 * settings().max_examples)
-Case = tuple[ar.Network, dict[str, np.ndarray], np.ndarray]
-
-
-@st.composite
-def cases(draw: st.DrawFn, nets: st.SearchStrategy[ar.Network], dtype: str = "float64") -> Case:
-    net = draw(nets)
-    return net, draw(parameters(net, dtype)), draw(cotangents(net, dtype))
-
-
-def close(got: Any, expected: Any, rtol: float = RTOL, scale: float = 0.0) -> None:
-    """Ask for equality in norm, relative to the larger of the expected norm and ``scale``."""
-    got, expected = np.asarray(got), np.asarray(expected)
-    assert got.shape == expected.shape
-    allowed = rtol * max(float(np.linalg.norm(expected)), scale, 1e-200)
-    off = float(np.linalg.norm(got - expected))
-    assert off <= allowed, f"off by {off:.3g}, allowed {allowed:.3g}"
-
-
-def close_all(got: dict[str, Any], expected: dict[str, np.ndarray], rtol: float = RTOL, scale: float = 0.0) -> None:
-    """Compare gradients; a core's rounding is relative to the whole gradient, sums of large terms may cancel."""
-    assert list(got) == list(expected) or set(got) == set(expected)
-    whole = max(scale, norm(expected))
-    for name, g in expected.items():
-        close(got[name], g, rtol, whole)
-
-
-def norm(gradients: dict[str, np.ndarray]) -> float:
-    return float(np.sqrt(sum(np.linalg.norm(g) ** 2 for g in gradients.values())))
 
 
 def size_of_terms(case: Case) -> float:

@@ -1,19 +1,18 @@
 """Schedules: the same bits whatever is kept, no more held than is said, and the fastest that fits is taken."""
 
-import tracemalloc
 from collections import Counter
 from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
+from counting import held
 from elsewhere import alike, place, there
 from hypothesis import given
 from hypothesis import strategies as st
 
 import adntn_ref as ar
 from adntn_ref import ad
-from adntn_ref.backends import pool, threads
 from adntn_ref.errors import MemoryLimitError, SpecError
 from adntn_ref.program import workers
 from adntn_ref.program.ghost import GhostRun
@@ -205,18 +204,6 @@ def test_a_limit_on_the_environment_is_kept_to(monkeypatch: pytest.MonkeyPatch) 
     assert taken == ["keep", "recompute", "recompute"]
 
 
-def held(run: Any) -> int:
-    """Bytes at the worst moment, with the scratch memory of the threads made anew."""
-    run()
-    threads.release()
-    pool.release()
-    tracemalloc.start()
-    run()
-    found = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return found
-
-
 BIG: list[Any] = [
     ar.BrickWall((2**18,), layers=4),
     ar.BrickWall((2**18,), layers=3, activation="tanh"),
@@ -242,7 +229,7 @@ def test_memory_as_it_is_held(net: Any, schedule: str, monkeypatch: pytest.Monke
         weight, pullback = net.vjp(params, schedule=schedule)
         pullback(weight.copy())
 
-    assert abs(held(both) / cost.peak_bytes_backward - 1) < (0.07 if isinstance(net, ar.BrickWall) else 0.1)
+    assert abs(held(both, anew=True) / cost.peak_bytes_backward - 1) < (0.07 if isinstance(net, ar.BrickWall) else 0.1)
 
 
 def test_a_periodic_pair_holds_a_third_state() -> None:
@@ -254,7 +241,7 @@ def test_a_periodic_pair_holds_a_third_state() -> None:
 def test_memory_of_generating(net: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(workers.THREADS_VARIABLE, "1")
     params = net.init()
-    ratio = held(lambda: net.generate(params)) / net.cost("float64").peak_bytes_forward
+    ratio = held(lambda: net.generate(params), anew=True) / net.cost("float64").peak_bytes_forward
     assert abs(ratio - 1) < (0.07 if isinstance(net, ar.BrickWall) else 0.1)
 
 
@@ -293,8 +280,8 @@ def test_memory_with_layouts_and_at_nodes(net: Any, schedule: str) -> None:
         weight, pullback = net.vjp(params, schedule=schedule)
         pullback(weight.copy())
 
-    assert 0.97 < held(both) / cost.peak_bytes_backward < 1.05
-    assert 0.97 < held(lambda: net.generate(params)) / cost.peak_bytes_forward < 1.05
+    assert 0.97 < held(both, anew=True) / cost.peak_bytes_backward < 1.05
+    assert 0.97 < held(lambda: net.generate(params), anew=True) / cost.peak_bytes_forward < 1.05
 
 
 SIDE = (256, 256)
@@ -329,5 +316,5 @@ def test_memory_on_the_tape(net: Any) -> None:
         copy = {k: v.copy() for k, v in weight.items()} if isinstance(weight, dict) else weight.copy()
         pullback(copy)
 
-    assert 0.97 < held(both) / cost.peak_bytes_backward < 1.1
-    assert 0.97 < held(lambda: net.generate(params)) / cost.peak_bytes_forward < 1.05
+    assert 0.97 < held(both, anew=True) / cost.peak_bytes_backward < 1.1
+    assert 0.97 < held(lambda: net.generate(params), anew=True) / cost.peak_bytes_forward < 1.05

@@ -1,13 +1,12 @@
 """Sweeps: what is run, recorded and shown; on any executor the same results."""
 
 import json
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sweep_cases import BASE, SWEEP, TASKS, lines
+from sweep_cases import TASKS
 
 from adntn_ref.cli import main
 from adntn_ref.errors import SweepError
@@ -16,30 +15,9 @@ from adntn_ref.experiments.engine import run_sweep
 from adntn_ref.experiments.locking import locked
 from adntn_ref.experiments.record import read_json
 from adntn_ref.experiments.run import run_experiment
-from adntn_ref.experiments.sweep import Sweep, read_sweep
+from adntn_ref.experiments.sweep import Sweep
 
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with the sweep's file, and with the run that others are compared with."""
-    folder = tmp_path_factory.mktemp("home")
-    (folder / "base.toml").write_text(BASE)
-    (folder / "sweep.toml").write_text(SWEEP)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def sweep(home: Path) -> Sweep:
-    return read_sweep(home / "sweep.toml")
-
-
-@pytest.fixture(scope="module")
-def reference(sweep: Sweep, home: Path) -> dict[str, dict[str, Any]]:
-    with ThreadPoolExecutor(1) as executor:
-        run_sweep(sweep, home / "reference", executor)
-    found = lines(home / "reference")
-    assert len(found) == TASKS == len(sweep.tasks())
-    return found
+pytest_plugins = ["sweep_fixtures"]
 
 
 def test_points(sweep: Sweep, reference: dict[str, Any], home: Path) -> None:
@@ -90,9 +68,7 @@ def test_command_line(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     out = str(tmp_path / "c")
     arguments = ["sweep", str(home / "sweep.toml"), "--out", out, "--quick", "--workers", "1"]
     more = ["--set", "dense.epochs=1", "--set", "stage2.epochs=1", "--set", "stage1.steps=2"]
-    started = time.perf_counter()
     assert main([*arguments, *more]) == 0
-    assert time.perf_counter() - started < 60
     shown = capsys.readouterr().out
     assert f"10 of {TASKS // 2}: seed 0" in shown
     assert "brickwall 2" in shown

@@ -12,22 +12,10 @@ from adntn_ref.experiments.sweep import Sweep, read_sweep, summarise_sweep
 from adntn_ref.networks.registry import NETWORKS
 from adntn_ref.nn import data as sources
 
+pytest_plugins = ["sweep_fixtures"]
+
 COUNTS = {"lenet5": [1584, 2800], "fc2": [1252]}
 """Model -> the counts of its sweeps of all families, those of the brick-walls."""
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with the sweep's file, and with the run that others are compared with."""
-    folder = tmp_path_factory.mktemp("home")
-    (folder / "base.toml").write_text(BASE)
-    (folder / "sweep.toml").write_text(SWEEP)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def sweep(home: Path) -> Sweep:
-    return read_sweep(home / "sweep.toml")
 
 
 def test_rates_are_chosen_on_the_validation_part(sweep: Sweep) -> None:

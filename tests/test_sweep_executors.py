@@ -10,35 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sweep_cases import BASE, SWEEP, TASKS, lines
+from sweep_cases import TASKS, lines
 
 from adntn_ref.errors import RecordError, SweepError
 from adntn_ref.experiments import engine, tasks
 from adntn_ref.experiments.engine import cluster, processes, run_sweep
-from adntn_ref.experiments.sweep import Sweep, read_sweep
+from adntn_ref.experiments.sweep import Sweep
 
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder with the sweep's file, and with the run that others are compared with."""
-    folder = tmp_path_factory.mktemp("home")
-    (folder / "base.toml").write_text(BASE)
-    (folder / "sweep.toml").write_text(SWEEP)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def sweep(home: Path) -> Sweep:
-    return read_sweep(home / "sweep.toml")
-
-
-@pytest.fixture(scope="module")
-def reference(sweep: Sweep, home: Path) -> dict[str, dict[str, Any]]:
-    with ThreadPoolExecutor(1) as executor:
-        run_sweep(sweep, home / "reference", executor)
-    found = lines(home / "reference")
-    assert len(found) == TASKS == len(sweep.tasks())
-    return found
+pytest_plugins = ["sweep_fixtures"]
 
 
 def test_processes(sweep: Sweep, reference: dict[str, Any], tmp_path: Path) -> None:

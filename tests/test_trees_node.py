@@ -7,7 +7,8 @@ import pytest
 from elsewhere import place, there
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tree_cases import Case, cases, check_case, close, close_all, norm, normal, size_of_sums, size_of_terms
+from network_cases import cases, close, close_all, norm
+from tree_cases import Case, check_case, normal, size_of_sums, size_of_terms
 
 import adntn_ref as ar
 from adntn_ref import ad

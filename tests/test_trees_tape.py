@@ -7,7 +7,8 @@ import pytest
 from elsewhere import alike, place, there
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tree_cases import Case, cases, close_all, norm, normal, program, size_of_terms
+from network_cases import cases, close_all, norm, slope_along, waves
+from tree_cases import Case, normal, program, size_of_terms
 
 import adntn_ref as ar
 from adntn_ref import ad
@@ -63,25 +64,14 @@ def test_hessian_vector_products(case: Case, seed: int) -> None:
     net, params, g = case
     rng = np.random.default_rng(seed)
     v = {name: rng.standard_normal(core.shape) for name, core in params.items()}
-
-    def loss(weight: Any) -> Any:
-        return ad.sum(ad.sin(weight) * place(g))
-
-    def closed(p: Any) -> Any:
-        weight, pullback = net.vjp(p)  # on variables: the closed form itself is differentiated
-        found = pullback(ad.cos(weight) * place(g))
-        total: Any = 0.0
-        for name, direction in v.items():
-            total = total + ad.sum(found[name] * place(direction))
-        return total
-
+    loss = waves(g)
     scale = size_of_terms(case)
     primitive = there(ar.hvp)(lambda p: loss(net.generate(p)), params, v)
     stepwise = there(ar.hvp)(lambda p: loss(net.generate_stepwise(p)), params, v)
     close_all(primitive, stepwise, 1e-11, scale)
     linearised = there(net.hvp)(params, v, g)
     close_all(linearised, there(ar.hvp)(lambda p: ad.sum(net.generate_stepwise(p) * place(g)), params, v), 1e-11, scale)
-    close_all(there(ar.grad(closed))(params), stepwise, 1e-11, scale)
+    close_all(there(ar.grad(slope_along(net, g, v)))(params), stepwise, 1e-11, scale)
 
 
 @given(cases(trees(ANALYTIC, limit=128)), st.integers(0, 99))

@@ -8,7 +8,8 @@ import pytest
 from elsewhere import alike, there
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tree_cases import Case, cases, check_case, close, normal, program, size_of_sums, unit_mixing
+from network_cases import cases, close
+from tree_cases import Case, check_case, normal, program, size_of_sums, unit_mixing
 
 from adntn_ref.networks.attn import ATTN
 from adntn_ref.networks.mera import MERA

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from verify_cases import COMPLEX, DELTA, RANK, SINGLE, STACK, WALL, Functions, WithStates, known
+from verify_cases import COMPLEX, DELTA, RANK, SINGLE, STACK, WALL, Clock, Functions, WithStates, known
 
 from adntn_ref.errors import CandidateError, NothingSelected
 from adntn_ref.validation.case import reference
@@ -323,14 +323,9 @@ def test_states_may_be_flat_few_or_more_but_not_wrong() -> None:
     assert [row.verdict for row in short.failed] == [Verdict.WRONG_SHAPE]
 
 
-def test_the_time_limit_leaves_cases_out() -> None:
-    def slow(spec: Any, params: Any, right: Any) -> Any:
-        import time
-
-        time.sleep(0.3)
-        return right
-
-    report = verify(Functions(generate=slow), cases=known(WALL, RANK, STACK), random=50, time_limit=0.2)
+def test_the_time_limit_leaves_cases_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Functions(generate=Clock(monkeypatch).slow(0.3))
+    report = verify(slow, cases=known(WALL, RANK, STACK), random=50, time_limit=0.2)
     assert report.not_run == ["brickwall/small", "lowrank/small", "stack/two"]
     assert report.exit_code == 2
     assert {row.verdict for row in report.rows} == {Verdict.NOT_RUN}

@@ -1,46 +1,14 @@
-"""Trees with parameters and cotangents, and comparisons in norm, for the tests of trees."""
-
-from typing import Any
+"""Trees against the dense oracle, for the tests of trees."""
 
 import numpy as np
 from elsewhere import there
-from hypothesis import strategies as st
+from network_cases import RTOL, Params, close, close_all, norm
 
 from adntn_ref.networks.tree import TreeNetwork
 from adntn_ref.program.steps import Program
 from adntn_ref.validation import dense_tree
-from adntn_ref.validation.strategies import cotangents, parameters
 
-RTOL = 1e-12
-Params = dict[str, Any]
 Case = tuple[TreeNetwork, Params, np.ndarray]
-
-
-@st.composite
-def cases(draw: st.DrawFn, nets: st.SearchStrategy[Any], dtype: str = "float64") -> Case:
-    net = draw(nets)
-    return net, draw(parameters(net, dtype)), draw(cotangents(net, dtype))
-
-
-def close(got: Any, expected: Any, rtol: float = RTOL, scale: float = 0.0) -> None:
-    """Ask for equality in norm, relative to the larger of the expected norm and ``scale``."""
-    got, expected = np.asarray(got), np.asarray(expected)
-    assert got.shape == expected.shape
-    allowed = rtol * max(float(np.linalg.norm(expected)), scale, 1e-200)
-    off = float(np.linalg.norm(got - expected))
-    assert off <= allowed, f"off by {off:.3g}, allowed {allowed:.3g}"
-
-
-def close_all(got: Params, expected: Params, rtol: float = RTOL, scale: float = 0.0) -> None:
-    """Compare gradients; a core's rounding is relative to the whole gradient, sums of large terms may cancel."""
-    assert set(got) == set(expected)
-    whole = max(scale, norm(expected))
-    for name, g in expected.items():
-        close(got[name], g, rtol, whole)
-
-
-def norm(gradients: Params) -> float:
-    return float(np.sqrt(sum(np.linalg.norm(g) ** 2 for g in gradients.values())))
 
 
 def size_of_terms(case: Case) -> float:

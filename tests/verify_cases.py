@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 
 import adntn_ref as ar
 from adntn_ref.validation.case import Case, cores_of, network_of, reference, with_frozen
+from adntn_ref.validation.verify import candidate, run
 from adntn_ref.validation.verify.run import Shipped
 
 CANDIDATES = Path(__file__).parent / "candidates"
@@ -33,6 +36,24 @@ STACK = case_of("stack/two", ar.Stack({"a b": (2, 3), "c/d": (2,)}, ar.BrickWall
 DELTA = case_of("delta/low", ar.Delta(np.arange(6.0).reshape(2, 3) / 7, ar.LowRank((2, 3), 1)))
 COMPLEX = case_of("tt/complex", ar.TensorTrain((3, 4), 2), dtype="complex128")
 SINGLE = case_of("brickwall/single", ar.BrickWall((3, 4), 2), dtype="float32")
+
+
+class Clock:
+    """A clock that stands still but where it is told: what a candidate takes does not depend on the machine."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seconds = 0.0
+        monkeypatch.setattr(run, "time", SimpleNamespace(monotonic=lambda: self.seconds))
+        monkeypatch.setattr(candidate, "time", SimpleNamespace(monotonic=lambda: self.seconds))
+
+    def slow(self, seconds: float) -> Callable[..., Any]:
+        """Return a replacement that gives the right result after so many seconds."""
+
+        def late(spec: Any, params: Any, right: Any) -> Any:
+            self.seconds += seconds
+            return right
+
+        return late
 
 
 def known(*cases: Case) -> Shipped:

@@ -81,8 +81,25 @@ def run_many(program: Program, cores: Cores, networks: int) -> Run | None:
     return None if plan is None else runner(plan, cores, networks)  # type: ignore[misc]
 
 
+class StartRun:
+    """The end of a chain that is the program's start: its forward and its adjoint, on any arrays."""
+
+    program: Program
+    cores: Cores
+    _factors: Any = None
+
+    def start(self) -> Array:
+        """Return the start state: a root core, or a product of small vectors."""
+        x, self._factors = self.program.start.forward(self.cores)
+        return x
+
+    def finish(self, g: Array, found: dict[Any, Array]) -> Cores:
+        """Add the environments of the start's factors."""
+        return {**found, **self.program.start.adjoint(self.cores, self._factors, g)}
+
+
 @dataclass
-class StepsRun:
+class StepsRun(StartRun):
     """The steps as they are written down, on any arrays and on tape variables."""
 
     program: Program
@@ -91,12 +108,6 @@ class StepsRun:
     def __post_init__(self) -> None:
         self.segments = segments_of(self.program)
         self.count = len(self.segments)
-        self._factors: Any = None
-
-    def start(self) -> Array:
-        """Return the start state."""
-        x, self._factors = self.program.start.forward(self.cores)
-        return x
 
     def last_state(self) -> Array:
         """Run the steps pass by pass, so that never more than two states are held."""
@@ -132,10 +143,6 @@ class StepsRun:
             g, environments = step.adjoint(self.cores, kept, g)
             found.update(environments)
         return g
-
-    def finish(self, g: Array, found: dict[Any, Array]) -> Cores:
-        """Add the environments of the start's factors."""
-        return {**found, **self.program.start.adjoint(self.cores, self._factors, g)}
 
 
 def segments_of(program: Program) -> tuple[tuple[Step, ...], ...]:
