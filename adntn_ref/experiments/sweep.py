@@ -24,6 +24,7 @@ Every sweep has the dense network and the layers frozen at random beside its net
 validation part, on the average over the seeds, stands for a network.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -44,6 +45,8 @@ from adntn_ref.experiments.tasks import Task
 from adntn_ref.networks.registry import size_field
 
 KEYS = ("title", "base", "layers", "networks", "seeds", "rates", "variants", "quick")
+MAX_TASKS = 20_000
+"""A larger sweep is refused before its tasks are made and checked, which takes about a millisecond each."""
 
 
 @dataclass(frozen=True)
@@ -80,13 +83,22 @@ class Sweep:
         """Return the sweep with other seeds."""
         return replace(self, seeds=seeds("seeds", list(chosen)))
 
+    @property
+    def most_tasks(self) -> int:
+        """The number of tasks, those that turn out to be the same counted apart."""
+        each = 2 + len(self.networks) * len(self.rates)
+        return len(self.seeds) * (1 + len(self.layers) * len(self.bases) * each)
+
     def tasks(self) -> list[Task]:
         """Return all tasks, the baselines first; each is checked against the model.
 
         Raises
         ------
         ConfigError
+            For more than 20,000 of them, and for one that cannot be.
         """
+        if self.most_tasks > MAX_TASKS:
+            raise ConfigError(f"a sweep has at most {MAX_TASKS:,} tasks, this one {self.most_tasks:,}")
         found: dict[str, Task] = {}
         for seed in self.seeds:
             task = self._plain("dense", seed, self._dense_layers(None))
@@ -210,8 +222,8 @@ def _choices(tables: Any) -> tuple[Choice, ...]:
             label = value if isinstance(value, int) else "-".join(map(str, value))
             row = f"{plain.row}-{'' if sizes else 'p'}{label}"
             found.append(choice_of(place, {**entries, field: value, "row": row}))
-    rows = [choice.row for choice in found]
-    if twice := sorted({row for row in rows if rows.count(row) > 1}):
+    rows = Counter(choice.row for choice in found)
+    if twice := sorted(row for row, times in rows.items() if times > 1):
         raise ConfigError(f"networks: {', '.join(twice)} is there twice; give one a `row` of its own")
     return tuple(found)
 

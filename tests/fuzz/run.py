@@ -29,7 +29,7 @@ def main() -> int:
         rows.append(fuzz(name, options))
         print(line(rows[-1]), flush=True)
     print(f"\n{table(rows)}\n\n{sum(row['executions'] for row in rows):,} executions in this run,")
-    print(f"{sum(row['total'] for row in rows):,} with those of earlier runs into {options.out}")
+    print(f"{sum(row['total']['executions'] for row in rows):,} with those of earlier runs into {options.out}")
     (options.out / "summary.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf8")
     return 1 if any(row["findings"] or row["ended"] for row in rows) else 0
 
@@ -78,12 +78,13 @@ def _row(name: str, where: Path, done: subprocess.CompletedProcess[str]) -> dict
     edges, features, corpus = map(int, cover[-1]) if cover else (0, 0, 0)
     ended = "" if done.returncode == 0 else f"exit code {done.returncode}: {done.stderr.strip().splitlines()[-1:]}"
     kept = {"edges": edges, "features": features, "corpus": corpus, "ended": ended}
-    total = json.loads((where / "total.json").read_text()) if (where / "total.json").exists() else {}
-    total = {key: total.get(key, 0) + stats.get(key, 0) for key in ("executions", "accepted")}
+    now = {"executions": 0, "accepted": 0, "slowest": 0.0, "peak": 0, "findings": {}, **stats}
+    before = json.loads((where / "total.json").read_text()) if (where / "total.json").exists() else {}
+    total = {key: before.get(key, 0) + now[key] for key in ("executions", "accepted")}
+    total |= {key: max(before.get(key, 0), now[key]) for key in ("slowest", "peak")}
+    total["findings"] = {**before.get("findings", {}), **now["findings"]}
     (where / "total.json").write_text(json.dumps(total), encoding="utf8")
-    kept["total"] = total["executions"]
-    empty: dict[str, Any] = {"executions": 0, "accepted": 0, "slowest": 0.0, "peak": 0, "findings": {}}
-    return {"target": name, **empty, **stats, **kept}
+    return {"target": name, **now, **kept, "total": total}
 
 
 def line(row: dict[str, Any]) -> str:
@@ -98,14 +99,13 @@ def line(row: dict[str, Any]) -> str:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    lines = [
-        "| target | executions | with earlier | accepted | edges | slowest, s | peak, MiB | findings |",
-        8 * "|---" + "|",
-    ]
+    """Return what all runs into the folder have done."""
+    lines = ["| target | executions | accepted | edges | slowest, s | peak, MiB | findings |", 7 * "|---" + "|"]
     for row in rows:
-        counts = (f"{row[key]:,}" for key in ("executions", "total", "accepted", "edges"))
-        cells = (row["target"], *counts, f"{row['slowest']:.3f}")
-        lines.append(f"| {' | '.join(map(str, cells))} | {row['peak'] / 2**20:.2f} | {len(row['findings'])} |")
+        total = row["total"]
+        counts = (total["executions"], total["accepted"], row["edges"])
+        cells = (row["target"], *(f"{count:,}" for count in counts), f"{total['slowest']:.3f}")
+        lines.append(f"| {' | '.join(cells)} | {total['peak'] / 2**20:.2f} | {len(total['findings'])} |")
     return "\n".join(lines)
 
 

@@ -1,5 +1,6 @@
 """Experiments and sweeps: TOML files, and tables built from JSON, which reaches further."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,13 @@ from adntn_ref.compression.jsontext import parse_json
 from adntn_ref.errors import ConfigError
 from adntn_ref.experiments.config import CHECKS, Config, config_of, read_config
 from adntn_ref.experiments.plan import make_plan
-from adntn_ref.experiments.sweep import Sweep, read_sweep
+from adntn_ref.experiments.sweep import MAX_TASKS, Sweep, read_sweep
 from fuzz.harness import Target, file_of
 from fuzz.mutate import of_json, of_toml
 
 SHIPPED = Path(adntn_ref.experiments.__file__).parent
+FEW = 50
+"""Tasks of a sweep that are all made."""
 
 
 def use(config: Config) -> None:
@@ -37,8 +40,9 @@ def table(data: bytes) -> None:
 
 def sweep(data: bytes) -> None:
     found: Sweep = read_sweep(file_of(data, "sweep.toml"))
+    if FEW < found.most_tasks <= MAX_TASKS:  # a task takes a millisecond
+        found = replace(found, seeds=found.seeds[:1], networks=found.networks[:1], layers=found.layers[:1]).quicker()
     assert len(found.tasks()) >= 3
-    found.quicker()
 
 
 def _rows() -> list[bytes]:
@@ -52,8 +56,15 @@ def _tables() -> list[bytes]:
 
 
 def _sweeps() -> list[bytes]:
-    small = b'title = "a"\nbase = "digits-fc2-brickwall"\n[[networks]]\nname = "mpo"\nparameters = [200]\n'
-    return [small, *(path.read_bytes() for path in sorted((SHIPPED / "sweeps").glob("*.toml")))]
+    """Small ones, which run a thousand times in the time of a hundred shipped ones, and the smallest of those."""
+    head = b'title = "a"\nbase = "digits-fc2-brickwall"\nseeds = [0]\n'
+    network = b'[[networks]]\nname = "mpo"\nparameters = [200]\n'
+    variant = b'[[variants]]\nname = "b"\nstage1 = {objective = "none"}\nstage2 = {epochs = 0}\n'
+    part = b'[networks.layer."fc1.weight"]\nrow_modes = [4, 4, 4]\ncol_modes = [4, 4, 4]\n'
+    more = b'[[networks]]\nname = "brickwall"\nrow = "c"\nlayout = "interleaved"\nsizes = [1, 2]\nparts = 2\ncombine = "sum"\n'
+    shipped = (SHIPPED / "sweeps" / "lenet5-mnist-logits.toml").read_bytes()
+    rates = b'rates = [0.01, 0.1]\nlayers = [["fc1.weight"], ["fc2.weight"]]\nquick = {dense = {epochs = 1}}\n'
+    return [head + network, head + variant + network + part, head + more, head + rates + network, shipped]
 
 
 SMALL = """title = "a"
@@ -79,8 +90,16 @@ WORDS: Any = (
     "row",
 )
 WORDS = (*dict.fromkeys(WORDS), "inf", "nan", "1979-05-27T07:32:00Z", "0xffff", "title", "seeds", "rivals", "network")
+COVERED = ("adntn_ref.experiments", "adntn_ref.compression.jsontext", "adntn_ref.networks", "adntn_ref.nn.zoo")
 TARGETS = [
-    Target("config", toml, _rows, words=WORDS, mutate=of_toml),
-    Target("config-built", table, _tables, words=WORDS, mutate=of_json),
-    Target("sweep", sweep, _sweeps, words=(*WORDS, "base", "networks", "sizes", "rates"), mutate=of_toml),
+    Target("config", toml, _rows, words=WORDS, mutate=of_toml, covered=COVERED),
+    Target("config-built", table, _tables, words=WORDS, mutate=of_json, covered=COVERED),
+    Target(
+        "sweep",
+        sweep,
+        _sweeps,
+        words=(*WORDS, "base", "networks", "sizes", "rates", "variants"),
+        mutate=of_toml,
+        covered=COVERED,
+    ),
 ]

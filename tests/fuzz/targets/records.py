@@ -1,7 +1,7 @@
 """Records of experiments, sweeps and comparisons; vectors; cases of the conformance kit."""
 
+import functools
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,24 @@ from fuzz.targets.config import SMALL
 from fuzz.targets.npz import npy, npz
 
 
-def place(name: str, files: dict[str, bytes]) -> Path:
-    """Return a folder of these files alone."""
+@functools.cache
+def _made_folder(name: str) -> Path:
     where = folder() / name
-    where.mkdir(exist_ok=True)
+    where.mkdir(parents=True, exist_ok=True)
+    return where
+
+
+_written: dict[Path, bytes] = {}
+
+
+def place(name: str, files: dict[str, bytes]) -> Path:
+    """Return a folder of these files; what already lies there as it is, is left, for writing is what takes longest."""
+    where = _made_folder(name)
     for file, data in files.items():
-        (where / file).write_bytes(data)
+        path = where / file
+        if _written.get(path) != data:
+            path.write_bytes(data)
+            _written[path] = data
     return where
 
 
@@ -75,17 +87,14 @@ def case(data: bytes) -> None:
 
 
 def request(data: bytes) -> None:
-    read_request(place("asked", {REQUEST: data, "a.npy": npy(np.ones(2)), "b.npy": npy(np.ones(3))}) / REQUEST)
+    read_request(place("asked", {REQUEST: data, "a.npy": TWO, "b.npy": THREE}) / REQUEST)
 
 
 def answers(data: bytes) -> None:
     """Two files of an answer; faults are found, nothing is raised."""
-    where = place("answer", {})
-    shutil.rmtree(where / "gradient", ignore_errors=True)
-    (where / "gradient").mkdir()
     weight, gradient = parts_of(data, 2) if data[:1] == b"\0" else (data, data)
-    (where / "weight.npy").write_bytes(weight)
-    (where / "gradient" / "a.npy").write_bytes(gradient)
+    place("answer/gradient", {"a.npy": gradient})
+    where = place("answer", {"weight.npy": weight})
     asked = Request("x", {}, {"a": np.ones(2)}, np.ones(2), {"weight": (2,), "gradient/a": (2,)})
     assert set(read_answer(where, asked)) == {"weight", "gradient"}
 
@@ -146,6 +155,7 @@ FIT = {
 FIT |= {"relative_error": 0.5, "shape": [2, 3], "parameters": 4, "seconds": 1.0, "how": "decomposition"}
 ARRAYS = {"c/params/left": np.ones((2, 1)), "c/params/right": np.ones((1, 3)), "c/cotangent": np.ones((2, 3))}
 ARCHIVE = npz({**ARRAYS})
+TWO, THREE = npy(np.ones(2)), npy(np.ones(3))
 CASE = npz({name.removeprefix("c/"): array for name, array in ARRAYS.items()})
 SPEC = {"network": "lowrank", "shape": [2, 3], "rank": 1}
 
