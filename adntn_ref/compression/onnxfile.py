@@ -1,6 +1,6 @@
 """Models as ONNX files, and weights written into an ONNX file that is there; needs the extra ``onnx``."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from adntn_ref.ad.arrays import REAL, Array
 from adntn_ref.ad.moving import on_host
 from adntn_ref.compression.atomic import require_new, write_atomically
 from adntn_ref.compression.onnxgraph import INPUT, OPSET, OUTPUT, build
+from adntn_ref.compression.onnxwire import Initializers, find, replaced
 from adntn_ref.errors import ArrayError, DTypeError, FileFormatError, NothingSelected
 from adntn_ref.extras import need
 from adntn_ref.nn.models import COUNTS, Generated, Model, Params
@@ -73,7 +74,8 @@ def export_onnx(
         made, producer_name="adntn_ref", producer_version=__version__, opset_imports=opsets, ir_version=IR_VERSION
     )
     onnx.checker.check_model(proto)
-    _write(proto, target)
+    _require_size(proto.ByteSize())
+    _write([proto.SerializeToString(deterministic=True)], target)
 
 
 def update_onnx(
@@ -100,40 +102,42 @@ def update_onnx(
     ArrayError, DTypeError
         For another shape or dtype than the initializer's.
     FileFormatError, OutputError
-        If a file cannot be read or written, or keeps its weights in files beside it.
+        If a file cannot be read or written, keeps its weights in files beside it, has two initializers of a name,
+        more than 500,000 fields (nodes, tensors and what these say of themselves), or more than 2 GiB.
     MissingExtra
         If onnx is not installed.
     """
     onnx, target = need("onnx", "onnx"), _target(path, force)
-    proto = _read(onnx, Path(source))
-    known = {tensor.name: tensor for tensor in proto.graph.initializer}
-    if outside := [t.name for t in known.values() if t.data_location == onnx.TensorProto.EXTERNAL]:
-        raise FileFormatError(f"{source} keeps {outside[0]} in a file beside it; save it as one file first")
+    data, model = _read(Path(source), weights)
+    tensors: dict[str, bytes] = {}
     for name, value in weights.items():
-        if name not in known:
-            raise NothingSelected(f"{source} has no initializer {name!r}; it has {', '.join(list(known)[:20])}")
-        array, old = on_host(value), known[name]
-        shape, kind = tuple(old.dims), onnx.helper.tensor_dtype_to_np_dtype(old.data_type)
-        if array.shape != shape:
-            raise ArrayError(f"initializer {name} of {source} has shape {shape}, got {array.shape}")
+        if name not in model.found:
+            raise NothingSelected(f"{source} has no initializer {name!r}; it has {', '.join(model.names)}")
+        array, old = on_host(value), model.found[name]
+        try:
+            kind = onnx.helper.tensor_dtype_to_np_dtype(old.data_type)
+        except KeyError as error:
+            raise FileFormatError(f"initializer {name} of {source} is of an unknown dtype, {old.data_type}") from error
+        if array.shape != old.dims:
+            raise ArrayError(f"initializer {name} of {source} has shape {old.dims}, got {array.shape}")
         if array.dtype != kind:
             raise DTypeError(f"initializer {name} of {source} is {kind}, got {array.dtype}; cast it first")
-        old.CopyFrom(_tensor(onnx, name, array))
-    _write(proto, target)
-    return {name: list(known[name].dims) for name in weights}
+        tensors[name] = _tensor(onnx, name, array).SerializeToString(deterministic=True)
+    pieces = list(replaced(data, model, tensors))
+    _require_size(sum(map(len, pieces)))
+    _write(pieces, target)
+    return {name: list(model.found[name].dims) for name in weights}
 
 
-def _read(onnx: Any, source: Path) -> Any:
-    broken = need("google.protobuf.message", "onnx").DecodeError
+def _read(source: Path, wanted: Collection[str]) -> tuple[bytes, Initializers]:
     try:
-        proto = onnx.load_model_from_string(source.read_bytes())
+        _require_size(source.stat().st_size)
+        data = source.read_bytes()
+        return data, find(data, wanted)
     except OSError as error:
         raise FileFormatError(f"{source} cannot be read: {error.strerror or error}") from error
-    except broken as error:
+    except FileFormatError as error:
         raise FileFormatError(f"{source} is no readable ONNX file: {error}") from error
-    if not proto.HasField("graph"):
-        raise FileFormatError(f"{source} is no readable ONNX file: it has no graph")
-    return proto
 
 
 def _tensor(onnx: Any, name: str, value: Array) -> Any:
@@ -153,10 +157,9 @@ def _require_size(count: int) -> None:
         raise FileFormatError(f"an ONNX file in one piece holds at most 2 GiB of weights, these are {count:,} bytes")
 
 
-def _write(proto: Any, target: Path) -> None:
-    _require_size(proto.ByteSize())
-
+def _write(pieces: Iterable[bytes], target: Path) -> None:
     def write(path: Path) -> None:
-        path.write_bytes(proto.SerializeToString(deterministic=True))
+        with path.open("wb") as stream:
+            stream.writelines(pieces)
 
     write_atomically(target, write)

@@ -61,7 +61,8 @@ def _sweeps() -> list[bytes]:
     network = b'[[networks]]\nname = "mpo"\nparameters = [200]\n'
     variant = b'[[variants]]\nname = "b"\nstage1 = {objective = "none"}\nstage2 = {epochs = 0}\n'
     part = b'[networks.layer."fc1.weight"]\nrow_modes = [4, 4, 4]\ncol_modes = [4, 4, 4]\n'
-    more = b'[[networks]]\nname = "brickwall"\nrow = "c"\nlayout = "interleaved"\nsizes = [1, 2]\nparts = 2\ncombine = "sum"\n'
+    more = b'[[networks]]\nname = "brickwall"\nrow = "c"\nlayout = "interleaved"\nsizes = [1, 2]\n'
+    more += b'parts = 2\ncombine = "sum"\n'
     shipped = (SHIPPED / "sweeps" / "lenet5-mnist-logits.toml").read_bytes()
     rates = b'rates = [0.01, 0.1]\nlayers = [["fc1.weight"], ["fc2.weight"]]\nquick = {dense = {epochs = 1}}\n'
     return [head + network, head + variant + network + part, head + more, head + rates + network, shipped]
