@@ -1,13 +1,13 @@
 """The command ``export``: a model, or the weights of a compressed file, as ONNX."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 from adntn_ref.ad.arrays import REAL
 from adntn_ref.cli.output import Output
 from adntn_ref.compression.files import load_compressed, read_header
+from adntn_ref.compression.jsontext import parse_json
 from adntn_ref.compression.modelfile import load_model
 from adntn_ref.compression.onnxfile import export_onnx, update_onnx
 from adntn_ref.compression.pretrained import load_pretrained
@@ -83,7 +83,7 @@ def _option(text: str) -> tuple[str, Any]:
     if not equals or not key:
         raise SpecError(f"--set takes KEY=VALUE, got {text!r}")
     try:
-        read = json.loads(value)
+        read = parse_json(value)
     except ValueError:
         read = value
     return key, read

@@ -103,7 +103,7 @@ def update_onnx(
         For another shape or dtype than the initializer's.
     FileFormatError, OutputError
         If a file cannot be read or written, keeps its weights in files beside it, has two initializers of a name,
-        more than 500,000 fields (nodes, tensors and what these say of themselves), or more than 2 GiB.
+        more than 250,000 fields (nodes, tensors and what these say of themselves), or more than 2 GiB.
     MissingExtra
         If onnx is not installed.
     """

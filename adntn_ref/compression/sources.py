@@ -21,6 +21,8 @@ INDEX = SINGLE + INDEX_SUFFIX
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 MAX_INDEX = 100_000_000
 MAX_SHARDS = 10_000
+MAX_NAME = 255
+"""Bytes of a file's name that systems take; Path.is_file raises OSError for a longer one."""
 
 
 class ShardedFile:
@@ -152,7 +154,8 @@ def read_index(path: Path) -> dict[str, str]:
     if len(names) > MAX_SHARDS:
         raise FileFormatError(f"{path} names {len(names):,} files; allowed: {MAX_SHARDS:,}")
     for name in sorted(names):
-        if not name or name.startswith(".") or any(character in name for character in "/\\:\0"):
+        odd = not name or name.startswith(".") or any(character in name for character in "/\\:\0")
+        if odd or len(name.encode()) > MAX_NAME:
             raise FileFormatError(f"{path} names the file {name!r}; allowed: names of files in its own folder")
         suffix_of(name)
     return dict(shards)

@@ -13,10 +13,13 @@ from adntn_ref.nn.attention import EncoderLayer, MeanToken, PositionEmbedding, T
 from adntn_ref.nn.layers import Activation, Conv2d, Dropout, Flatten, Layer, Linear, MaxPool
 from adntn_ref.nn.models import Sequential
 from adntn_ref.nn.normalisation import BatchNorm, LayerNorm, LocalResponseNorm
+from adntn_ref.program.modes import shown
 
 Named = tuple[str, Layer]
 RELU = Activation("relu")
 SIZES = (28, 32, 224)
+MAX_BLOCKS = 1000
+"""Of a transformer: its depth may stand in a configuration that anybody wrote."""
 VGG16 = (64, 64, "pool", 128, 128, "pool", 256, 256, 256, "pool", 512, 512, 512, "pool", 512, 512, 512, "pool")
 
 
@@ -198,6 +201,8 @@ def transformer(
     """
     if size % 4:
         raise SpecError(f"the transformer takes patches of 4x4 pixels, which do not divide images of {size}x{size}")
+    if depth > MAX_BLOCKS:
+        raise SpecError(f"a transformer has at most {MAX_BLOCKS:,} blocks, got a depth of {shown(depth)}")
     channels = _channels(channels, size)
     blocks = [
         (f"encoder.layers.{k}", EncoderLayer(width, heads, hidden, "gelu", dropout, norm_first=True))

@@ -1,10 +1,21 @@
 """Inputs that once broke a promise: (target, input, what it did)."""
 
-from fuzz.targets.config import SMALL
+from fuzz.targets import TARGETS
+from fuzz.targets.config import BLOCKS, SMALL
 from fuzz.targets.npz import npz
 
 LONG = "0x" + "f" * 4000
 """An integer that Python reads and cannot write."""
+
+
+ENDLESS = f"""title = "a"
+base = "digits-fc2-brickwall"
+seeds = {list(range(120))}
+rates = {[k / 1000 for k in range(1, 60)]}
+[[networks]]
+name = "mpo"
+sizes = {list(range(1, 40))}
+"""
 
 
 def claiming(shape: str) -> bytes:
@@ -18,6 +29,14 @@ def inside(stream: bytes) -> bytes:
     return npz({"a": [0.0]}, raw=stream)
 
 
+def onnx(*fields: bytes) -> bytes:
+    """Return an ONNX file of a graph with one initializer of these fields."""
+    tensor = b"".join(fields)
+    graph = b"\x2a" + bytes([len(tensor)]) + tensor
+    return b"\x3a" + bytes([len(graph)]) + graph
+
+
+NAMED = b"\x42\1w"
 KIND = '{"model_type": "adntn_ref", "format_version": 1, "in_shape": [2], "layers": [{"name": "a", "kind": []}]}'
 FOUND: list[tuple[str, bytes, str]] = [
     ("config", SMALL.replace("hidden = 8", f"hidden = {LONG}").encode(), "ValueError: no text for an integer"),
@@ -48,5 +67,12 @@ FOUND: list[tuple[str, bytes, str]] = [
     ("safe-bytes", (2).to_bytes(8, "little") + b"[]", "raised as it came"),
     ("safe-bytes", (6).to_bytes(8, "little") + b'{"a":1', "ValueError of json"),
     ("case", b"[" * 5000, "RecursionError of json"),
+    ("config", BLOCKS.replace("depth = 2", "depth = 1000000000").encode(), "3 GB of blocks, and more to come"),
+    ("sweep", ENDLESS.encode(), "a minute and more to list 283,200 tasks"),
+    ("shards", b'{"weight_map": {"a": "' + b"b" * 300 + b'.safetensors"}}', "OSError: file name too long"),
+    ("onnx", onnx(b"\x08\2\x08\3\x10\x7f", NAMED), "KeyError: no dtype has that number"),
+    ("onnx", onnx(b"\x42\1\xff"), "TypeError in the message: a name that is no UTF-8"),
+    ("onnx", onnx(b"\x08\1" * 65, NAMED), "more axes than an array has"),
 ]
+FOUND = [found for found in FOUND if found[0] in TARGETS]  # onnx is an extra
 """What the test-suite gives to every one again."""

@@ -46,7 +46,8 @@ def sweep(data: bytes) -> None:
 
 
 def _rows() -> list[bytes]:
-    return [path.read_bytes() for path in sorted((SHIPPED / "rows").glob("*.toml"))[:6]] + [SMALL.encode()]
+    shipped = [path.read_bytes() for path in sorted((SHIPPED / "rows").glob("*.toml"))[:6]]
+    return [*shipped, SMALL.encode(), BLOCKS.encode()]
 
 
 def _tables() -> list[bytes]:
@@ -80,6 +81,12 @@ ranks = 2
 row = "b"
 [quick]
 dense = {epochs = 1}
+"""
+BLOCKS = """title = "a"
+model = {name = "transformer", options = {width = 8, heads = 2, hidden = 4, depth = 2}}
+data = {name = "digits"}
+compress = {layers = ["head.weight"]}
+network = {name = "brickwall", layers = 2}
 """
 WORDS: Any = (
     *CHECKS,
