@@ -8,7 +8,7 @@ import random
 import pytest
 from fuzz.found import FOUND
 from fuzz.harness import BASE_BYTES, Finding, Target, check
-from fuzz.mutate import DEEP, of_bytes, of_json, of_toml, with_length
+from fuzz.mutate import DEEP, of_bytes, of_json, of_npy, of_toml, with_length
 from fuzz.targets import TARGETS
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -99,6 +99,11 @@ def test_changes_keep_the_form() -> None:
     assert of_json(b"{", rng) != of_json(b'{"a": 1}', rng)
     lines = {of_toml(b"a = 1\nb = [2]\n[c]\nd = 'e'\n", rng) for _ in range(200)}
     assert len(lines) > 50
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (2,), }"
+    start = b"\x93NUMPY\1\0"
+    streams = [of_npy(start + len(header).to_bytes(2, "little") + header + bytes(16), rng) for _ in range(200)]
+    whole = [s for s in streams if s[:8] == start and s[10 + int.from_bytes(s[8:10], "little") :] == bytes(16)]
+    assert len(set(whole)) > 20
     change, data = with_length(b"MM"), b"MM" + (2).to_bytes(8, "little") + b"{}rest"
     lengths = [int.from_bytes(change(data, rng)[2:10], "little") for _ in range(50)]
     assert len(set(lengths)) > 5

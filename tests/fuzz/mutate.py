@@ -117,6 +117,28 @@ def of_toml(data: bytes, rng: random.Random) -> bytes:
     return b"\n".join(lines)
 
 
+ODD_NPY = (
+    *("(2, 3)", "(6,)", "()", "(0,)", "(-1,)", "(2.0,)", "(True,)", "[6]", "6", "None", "(10**9,)", "(1000000000, 8)"),
+    *("'<f8'", "'>i4'", "'|b1'", "'|O'", "'<U2'", "'|V0'", "'<M8[s]'", "[('a', '<f4')]", "'f8,i4'", "('<f4', (2,))"),
+    *("True", "False", "0", "''", "{}", "(" * 90 + ")" * 90, "'" + "a" * 500 + "'", "9" * 400),
+)
+
+
+def of_npy(data: bytes, rng: random.Random) -> bytes:
+    """Replace a value in the header of an .npy stream, its length made right; else some bytes."""
+    size = int.from_bytes(data[8:10], "little")
+    head, body = data[10 : 10 + size], data[10 + size :]
+    if len(head) < size or rng.randrange(4) == 0:
+        return of_bytes(data, rng)
+    key = rng.choice((b"'descr': ", b"'shape': ", b"'fortran_order': "))
+    before, found, after = head.partition(key)
+    if not found:
+        return of_bytes(data, rng)
+    ends = [at for at in (after.find(b", '"), after.rfind(b", }"), after.rfind(b"}")) if at >= 0]
+    head = before + key + rng.choice(ODD_NPY).encode() + after[min(ends, default=0) :]
+    return data[:8] + len(head).to_bytes(2, "little") + head + body
+
+
 def with_length(magic: bytes, rest: Mutate = of_bytes) -> Mutate:
     """Return a change of what has a magic number, eight bytes of length, a JSON text of that length, and data."""
 

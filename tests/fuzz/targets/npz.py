@@ -12,7 +12,7 @@ from adntn_ref.compression.checkpoints import HEADER, load_checkpoint
 from adntn_ref.compression.npy import MAX_RATIO, read_npy, read_npz
 from adntn_ref.compression.tensorfile import METADATA_ENTRY, TensorFile
 from fuzz.harness import Target, file_of
-from fuzz.mutate import of_json
+from fuzz.mutate import of_json, of_npy
 
 IDENTITY = {"model": "a", "steps": 3}
 
@@ -102,6 +102,7 @@ TARGETS = [
         stream,
         lambda: list(map(npy, _arrays())),
         words=("descr", "fortran_order", "shape", "True", "<f8"),
+        mutate=of_npy,
         covered=COVERED,
     ),
     Target("checkpoint", checkpoint, _checkpoints, unpacked=MAX_RATIO, covered=COVERED),

@@ -19,7 +19,7 @@ from adntn_ref.validation.vectors.store import ARRAYS_FILE, INDEX_FILE, describe
 from adntn_ref.validation.verify.files import REQUEST, load_case, read_answer, read_request
 from adntn_ref.validation.verify.verdicts import Request
 from fuzz.harness import Target, file_of, folder, parts_of
-from fuzz.mutate import of_json
+from fuzz.mutate import of_json, of_npy
 from fuzz.targets.config import SMALL
 from fuzz.targets.npz import npy, npz
 
@@ -222,5 +222,6 @@ TARGETS = [
         answers,
         lambda: [npy(np.ones(2)), npy(np.ones(2, "f4")), npy(np.array(["a"]))],
         words=("descr", "shape"),
+        mutate=of_npy,
     ),
 ]
