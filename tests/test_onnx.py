@@ -262,6 +262,12 @@ def test_folders_and_files_are_exported(tmp_path: Path, capsys: pytest.CaptureFi
         (["--model", "lenet5", "--set", "size"], "--set takes KEY=VALUE, got 'size'"),
         (["--model", "lenet5", "--set", "depth=3"], "unexpected keyword argument 'depth'"),
         (["--model", "lenet5", "--set", "size=large"], "got 'large'"),
+        (["--model", "lenet5", "--set", f"size={'[' * 10**5}"], "pixels a side, got '[[[["),
+        (["--model", "lenet5", "--set", f"size={'[' * 200}1{']' * 200}"], "pixels a side, got '[[[["),
+        (
+            ["--model", "transformer", "--set", "depth=1000000000000"],
+            "at most 1,000 blocks, got a depth of 1000000000000",
+        ),
         (["--model", "lenet5"], "does not hold this model's parameters"),
         (["--into", "a.onnx", "--model", "lenet5"], "leave --model and --set out"),
         (["--into", "a.onnx"], "holds no generated weights"),

@@ -1,6 +1,7 @@
 """The experiments that come with the package: one TOML file a row of the papers' tables, and some of our own."""
 
 from collections.abc import Iterator
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from adntn_ref.experiments.config import Config, read_config
 from adntn_ref.experiments.plan import make_plan
 
 
+@cache
 def shipped_files(folder: str) -> dict[str, Path]:
     """Return the shipped files by name, of the folder ``rows`` (experiments) or ``sweeps``."""
     entries = (files("adntn_ref.experiments") / folder).iterdir()

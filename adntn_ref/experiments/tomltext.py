@@ -79,7 +79,9 @@ def _leaves(tree: Any) -> Iterator[Any]:
     waiting = [tree]
     while waiting:
         value = waiting.pop()
-        if isinstance(value, Mapping):
+        if isinstance(value, str | int | float):
+            yield value
+        elif isinstance(value, Mapping):
             waiting.extend((*value, *value.values()))
         elif isinstance(value, list | tuple):
             waiting.extend(value)

@@ -92,7 +92,7 @@ def main() -> None:
     run = Run(TARGETS[name], Path(where), int(runs))
     for seed in TARGETS[name].seeds():  # imports and caches, before memory is limited
         run.one(seed)
-    run.stats["executions"] = 0
+    run.stats["executions"] = run.stats["accepted"] = 0
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + ROOM, used + ROOM))
     plain = TARGETS[name].mutate is of_bytes  # which libFuzzer does better
