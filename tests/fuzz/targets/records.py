@@ -206,16 +206,25 @@ def _of_lines(*facts: dict[str, Any]) -> list[bytes]:
 
 
 VERSIONS = {"time": 1.5, "pid": 3, "versions": {"numpy": "2.0", "python": "3.11"}}
+READ = ("adntn_ref.experiments.record", "adntn_ref.experiments.shapes", "adntn_ref.experiments.compare")
+READ += ("adntn_ref.compression.jsontext",)
 TARGETS = [
     Target("record", config, lambda: [_config()], mutate=of_json),
-    Target("result", result, lambda: [json.dumps(FOUND).encode()], mutate=of_json),
+    Target("result", result, lambda: [json.dumps(FOUND).encode()], mutate=of_json, covered=READ),
     Target(
         "times",
         times,
         lambda: [json.dumps({**MEASURED, "how": "", "rows": dict.fromkeys(NAMES, MEASURED)}).encode()],
         mutate=of_json,
+        covered=READ,
     ),
-    Target("starts", starts, lambda: _of_lines(VERSIONS, {**VERSIONS, "versions": {"numpy": "2.1"}}), mutate=of_json),
+    Target(
+        "starts",
+        starts,
+        lambda: _of_lines(VERSIONS, {**VERSIONS, "versions": {"numpy": "2.1"}}),
+        mutate=of_json,
+        covered=READ,
+    ),
     Target(
         "results",
         lines,
