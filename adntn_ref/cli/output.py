@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from adntn_ref.compression.atomic import writing
+from adntn_ref.errors import printable
 from adntn_ref.extras import need
 
 STDOUT = Path("standard output")
@@ -18,6 +19,7 @@ class Output:
     """Where a command's words go.
 
     ``as_json``: one JSON object on standard output and nothing else there. ``quiet``: nothing but errors.
+    What is shown to people may come from a file that anybody wrote: a terminal finds nothing in it to obey.
     """
 
     as_json: bool = False
@@ -32,18 +34,18 @@ class Output:
         """Print a line for people."""
         if self.talks:
             with writing(STDOUT):
-                print(text, flush=True)
+                print(printable(text), flush=True)
 
     def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], whole: bool = False) -> None:
         """Print a table for people; the first column is left-aligned, and ``whole`` keeps its names in one piece."""
         if not self.talks:
             return
-        table = need("rich.table", "demo").Table(title=title, title_justify="left")
+        table = need("rich.table", "demo").Table(title=printable(title), title_justify="left")
         for i, column in enumerate(columns):
             first = i == 0
             table.add_column(column, justify="left" if first else "right", overflow="fold", no_wrap=first and whole)
         for row in rows:
-            table.add_row(*row)
+            table.add_row(*map(printable, row))
         # A pipe has no width of its own; a table cut to 80 columns there would lose figures.
         # Names are shown as they are: [b] is a part of a name here and no markup.
         width = None if sys.stdout.isatty() else 120
