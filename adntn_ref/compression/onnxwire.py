@@ -172,7 +172,8 @@ class _Walk:
 
     def packed(self, part: Field) -> list[int]:
         """Return the numbers of a packed field, one more than there may be at most."""
-        numbers, at = [], part.start
+        numbers: list[int] = []
+        at = part.start
         while at < part.end and len(numbers) <= MAX_DIMS:
             value, at = self.varint(at, part.end)
             numbers.append(value)
