@@ -18,6 +18,13 @@ COUNTS = {"lenet5": [1584, 2800], "fc2": [1252]}
 """Model -> the counts of its sweeps of all families, those of the brick-walls."""
 
 
+def test_sweeps_without_end_are_refused_before_their_tasks_are_made(sweep: Sweep) -> None:
+    assert len(sweep.tasks()) <= sweep.most_tasks < 100
+    large = sweep.with_seeds(range(10**5))
+    with pytest.raises(ConfigError, match=f"a sweep has at most 20,000 tasks, this one {large.most_tasks:,}"):
+        large.tasks()
+
+
 def test_rates_are_chosen_on_the_validation_part(sweep: Sweep) -> None:
     (tmp := sweep.with_seeds([0])).tasks()
     both = Sweep(tmp.title, tmp.base, tmp.layers[:1], tmp.networks[:1], tmp.seeds, (0.001, 0.1))
