@@ -7,6 +7,7 @@ from typing import Any
 from adntn_ref.errors import ConfigError
 from adntn_ref.experiments.checks import check_table, count, one_of, text
 from adntn_ref.networks.base import Network
+from adntn_ref.networks.combination import MAX_PARTS
 from adntn_ref.networks.combine import Split, Sum
 from adntn_ref.networks.registry import NETWORKS, from_spec, size_field
 from adntn_ref.networks.sizes import at_most
@@ -83,7 +84,7 @@ class Choice:
         if self.parts == 1:
             return make(shape)
         if self.combine == "sum":
-            return Sum(*(make(shape) for _ in range(self.parts)))
+            return Sum(*[make(shape)] * self.parts)
         return Split(shape, self.parts, make)
 
 
@@ -110,12 +111,14 @@ def choice_of(place: str, table: Any, needs_size: bool = False) -> Choice:
     if needs_size and size not in table and "parameters" not in table:
         raise ConfigError(f"{place} needs {size} or parameters")
     least = count(1)
+    if (parts := least(f"{place}.parts", table.get("parts", 1))) > MAX_PARTS:
+        raise ConfigError(f"{place}.parts must be at most {MAX_PARTS:,}, got {parts}")
     return Choice(
         name,
         _row(place, table),
         {key: table[key] for key in own if key in table},
         least(f"{place}.parameters", table["parameters"]) if "parameters" in table else None,
-        least(f"{place}.parts", table.get("parts", 1)),
+        parts,
         one_of("way to combine", COMBINE)(f"{place}.combine", table.get("combine", "split")),
         {weight: dict(entries) for weight, entries in layer.items()},
     )

@@ -18,6 +18,16 @@ sizes = {list(range(1, 40))}
 """
 
 
+PARTS = """title = "a"
+base = "digits-fc2-brickwall"
+[[networks]]
+name = "brickwall"
+sizes = [1, 2]
+parts = 1000000000
+combine = "sum"
+"""
+
+
 def claiming(shape: str) -> bytes:
     """Return an npy stream without data that declares a shape."""
     text = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}".encode()
@@ -69,6 +79,7 @@ FOUND: list[tuple[str, bytes, str]] = [
     ("case", b"[" * 5000, "RecursionError of json"),
     ("config", BLOCKS.replace("depth = 2", "depth = 1000000000").encode(), "3 GB of blocks, and more to come"),
     ("sweep", ENDLESS.encode(), "a minute and more to list 283,200 tasks"),
+    ("sweep", PARTS.encode(), "50 s and 600 MB, then ended by hand"),
     ("shards", b'{"weight_map": {"a": "' + b"b" * 300 + b'.safetensors"}}', "OSError: file name too long"),
     ("onnx", onnx(b"\x08\2\x08\3\x10\x7f", NAMED), "KeyError: no dtype has that number"),
     ("onnx", onnx(b"\x42\1\xff"), "TypeError in the message: a name that is no UTF-8"),
