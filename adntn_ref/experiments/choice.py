@@ -101,16 +101,17 @@ def choice_of(place: str, table: Any, needs_size: bool = False) -> Choice:
     name = one_of("network", NETWORKS)(f"{place}.name", table["name"])
     own = tuple(key for key in NETWORKS[name][1] if key != "shape")
     check_table(place, table, (*_OURS, *own), ())
-    layer = table.get("layer", {})
+    layer, least = table.get("layer", {}), count(1)
     check_table(f"{place}.layer", layer, tuple(layer) if isinstance(layer, Mapping) else (), ())
     for weight, entries in layer.items():
         check_table(f"{place}.layer.{weight}", entries, ("parameters", *own), ())
+        if "parameters" in entries:
+            least(f"{place}.layer.{weight}.parameters", entries["parameters"])
     size = size_field(name)
     if size in table and "parameters" in table:
         raise ConfigError(f"{place} has both {size} and parameters; give one")
     if needs_size and size not in table and "parameters" not in table:
         raise ConfigError(f"{place} needs {size} or parameters")
-    least = count(1)
     if (parts := least(f"{place}.parts", table.get("parts", 1))) > MAX_PARTS:
         raise ConfigError(f"{place}.parts must be at most {MAX_PARTS:,}, got {parts}")
     return Choice(

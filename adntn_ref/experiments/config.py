@@ -101,7 +101,7 @@ class Stage1:
 
     objective: str = "euclidean"
     optimiser: str = "adam"
-    steps: int | None = 300
+    steps: int = 300
     rate: float | None = None
     start_share: float | None = None
     restarts: int = 1
@@ -152,7 +152,7 @@ CHECKS: dict[str, dict[str, Check]] = {
     "stage1": {
         "objective": one_of("objective", FIRST_STAGES),
         "optimiser": one_of("optimiser", STEPS),
-        "steps": optional(count(1)),
+        "steps": count(1),
         "rate": optional(number),
         "start_share": optional(number),
         "restarts": count(1),
@@ -237,7 +237,7 @@ class Config:
             "seeds": list(self.seeds[:1]),
             "data": {"train": 1000, "validation": 200, "test": 500},
             "dense": {"epochs": min(self.dense.epochs, 3)},
-            "stage1": {"steps": 60 if self.stage1.steps is None else min(self.stage1.steps, 60)},
+            "stage1": {"steps": min(self.stage1.steps, 60)},
             "stage2": {
                 "epochs": min(self.stage2.epochs, 3),
                 "epochs_between": min(self.stage2.epochs_between, 1),

@@ -1,5 +1,8 @@
 """Inputs that once broke a promise: (target, input, what it did)."""
 
+import json
+import tomllib
+
 from fuzz.targets import TARGETS
 from fuzz.targets.config import BLOCKS, SMALL
 from fuzz.targets.npz import npz
@@ -47,6 +50,14 @@ def onnx(*fields: bytes) -> bytes:
 
 
 NAMED = b"\x42\1w"
+LAYER_PARAMETERS = """title = "a"
+base = "digits-fc2-brickwall"
+[[networks]]
+name = "mpo"
+parameters = [400]
+[networks.layer."fc1.weight"]
+parameters = "a"
+"""
 KIND = '{"model_type": "adntn_ref", "format_version": 1, "in_shape": [2], "layers": [{"name": "a", "kind": []}]}'
 FOUND: list[tuple[str, bytes, str]] = [
     ("config", SMALL.replace("hidden = 8", f"hidden = {LONG}").encode(), "ValueError: no text for an integer"),
@@ -58,6 +69,12 @@ FOUND: list[tuple[str, bytes, str]] = [
     ("config", b"a = " + b"[" * 2000 + b"]" * 2000, "RecursionError of tomllib"),
     ("config-built", b'{"dense": {"rate": 1' + b"0" * 400 + b"}}", "OverflowError of isfinite()"),
     ("sweep", b'title = "a"\nnetworks = []\nbase = "' + b"a" * 300 + b'"', "OSError: file name too long"),
+    (
+        "config-built",
+        json.dumps(tomllib.loads(SMALL) | {"stage1": {"steps": None}}).encode(),
+        "steps that were none, and 300 when read again",
+    ),
+    ("sweep", LAYER_PARAMETERS.encode(), "TypeError: a text as the parameters of one layer"),
     ("results", b'{"key": []}\n', "TypeError: unhashable"),
     ("results", b'{"key": "a"}\n', "KeyError in the engine of sweeps"),
     ("starts", b"[]\n", "TypeError"),
