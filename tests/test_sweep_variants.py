@@ -91,7 +91,8 @@ def test_refused(added: str, message: str, tmp_path: Path) -> None:
 
 def test_shipped_questions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("ADNTN_REF_DATA", str(tmp_path))
-    (tmp_path / "mnist").mkdir()
+    for name in ("mnist", "fashion-mnist"):
+        (tmp_path / name).mkdir()
     questions = [name for name in shipped_files("sweeps") if name.startswith("research-")]
     assert len(questions) > 5
     for name in questions:
