@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from adntn_ref.cli import main
+from adntn_ref.cli.experiment import setting
 from adntn_ref.experiments.record import append_line, read_record
 
 
@@ -49,6 +50,20 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "under way; done: seed1/dense, seed1/dense_stage2" in capsys.readouterr().out
     assert call("compare", out) == 2
     assert "is not finished; run it again" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("entry", "meant"),
+    [
+        ("stage1.objective=logits", {"stage1": {"objective": "logits"}}),  # as shells leave it
+        ("model.name = lenet5_mpo ", {"model": {"name": "lenet5_mpo"}}),
+        ('stage1.objective="logits"', {"stage1": {"objective": "logits"}}),
+        ("stage2.epochs=3", {"stage2": {"epochs": 3}}),
+        ("model.options.lrn=true", {"model": {"options": {"lrn": True}}}),
+    ],
+)
+def test_settings(entry: str, meant: dict[str, Any]) -> None:
+    assert setting(entry) == meant
 
 
 def test_list_and_show(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -15,9 +15,11 @@ from adntn_ref.compression.sources import open_tensors
 from adntn_ref.compression.tensorfile import write_tensors
 from adntn_ref.compression.weights import compress_file
 from adntn_ref.errors import SpecError
+from adntn_ref.networks.brickwall import BrickWall
 from adntn_ref.networks.frozen import frozen_weights
 from adntn_ref.networks.layer import LayerCost, layer_cost
 from adntn_ref.program.cost import ITEM_BYTES
+from adntn_ref.program.modes import matrix_shape
 
 Made = tuple[argparse.ArgumentParser, Any]
 FAR = 0.5
@@ -213,6 +215,10 @@ def run_cost(options: argparse.Namespace, output: Output) -> int:
     peaks = f"{size(cost.peak_bytes_forward)} forward, {size(cost.peak_bytes_backward)} forward and backward"
     output.line(f"memory at the worst moment: {peaks} (schedule {cost.schedule})")
     facts = {"spec": network.to_spec(), "compression_ratio": ratio, **cost.to_dict()}
+    if isinstance(network, BrickWall):
+        facts["rank_at_most"] = network.rank_at_most
+        if network.rank_at_most < min(matrix_shape(network.shape)):
+            output.line(f"its matrix has rank {network.rank_at_most} at most: --layout interleaved has no such limit")
     if layer is None:
         output.line("A layer that generates its weight is slower than a dense one: --batch B says by how much.")
     else:

@@ -1,6 +1,7 @@
 """The commands ``experiment run``, ``list``, ``show`` and ``compare``."""
 
 import argparse
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from adntn_ref.extras import need
 
 Made = list[tuple[argparse.ArgumentParser, Any]]
 COLUMNS = ("weights from", "numbers", "ratio", "after stage 1, %", "test accuracy, %", "95 %", "of dense, %", "seconds")
+_WORD = re.compile(r"(?P<key>[^=]+)=\s*(?P<value>[A-Za-z][\w-]*)\s*", re.ASCII)
+_TOML_WORDS = ("true", "false", "inf", "nan")
 
 
 def add(subparsers: Any) -> Made:
@@ -82,13 +85,15 @@ def changed(config: Config, options: argparse.Namespace) -> Config:
 
 
 def setting(entry: str) -> dict[str, Any]:
-    """Return what an option ``--set KEY=VALUE`` says.
+    """Return what an option ``--set KEY=VALUE`` says; a single word needs no quotes, which shells take away.
 
     Raises
     ------
     ConfigError
     """
-    return parse_toml(entry, f"--set takes KEY=VALUE as in TOML, got {entry!r}, which")
+    word = _WORD.fullmatch(entry)
+    text = f'{word["key"]}="{word["value"]}"' if word and word["value"] not in _TOML_WORDS else entry
+    return parse_toml(text, f"--set takes KEY=VALUE as in TOML, got {entry!r}, which")
 
 
 def run_run(options: argparse.Namespace, output: Output) -> int:

@@ -7,13 +7,14 @@ an activation stands between layers. O(M Q) parameters make 2^Q weights.
 
 from dataclasses import dataclass, field
 from functools import lru_cache
+from math import prod
 from typing import Any
 
 from adntn_ref.ad.activations import get_activation
 from adntn_ref.errors import SpecError
 from adntn_ref.networks.programmed import ProgramNetwork
 from adntn_ref.networks.spec import chosen_of, layout_spec, positive_integer
-from adntn_ref.program.modes import Layout, resolve_layout
+from adntn_ref.program.modes import Layout, matrix_shape, resolve_layout
 from adntn_ref.program.steps import Activate, Factor, Mix, Product, Program, Step
 
 BOUNDARIES = ("constant", "trainable")
@@ -90,6 +91,33 @@ class BrickWall(ProgramNetwork):
             raise SpecError(f"{values['layers']} layers on {len(placement.modes)} modes are over {MAX_BRICKS} bricks")
         for name, value in values.items():
             object.__setattr__(self, name, value)
+
+    @property
+    def rank_at_most(self) -> int:
+        """The largest rank that the weight's matrix (``shape[0]`` rows) can have by its structure.
+
+        Where rows and columns stand apart, only the bricks on the pair at their border tie them, one in a layer. Each
+        raises the rank by the factor min(d, d')^2 at most, for modes of sizes d and d', and by min(d, d') if it is of
+        the first column, which acts on a product state. Activations in between, interleaved modes and flat modes that
+        cross the border know no such limit.
+
+        Examples
+        --------
+        >>> BrickWall((512, 4096), layers=1).rank_at_most, BrickWall((4096, 4096), layers=1).rank_at_most
+        (2, 4)
+        >>> BrickWall((4096, 4096), layers=1, layout="interleaved").rank_at_most
+        4096
+        """
+        rows, columns = matrix_shape(self.shape)
+        modes, most = self.placement.modes, min(rows, columns)
+        borders = [k for k in range(1, len(modes)) if prod(modes[k:]) == columns] if self.layout == "flat" else []
+        if self.layout == "axes":
+            borders = [len(self.placement.row_modes)]
+        if not borders or not self.linear:
+            return most
+        step = min(modes[borders[0] - 1 : borders[0] + 1])
+        bricks = 2 * self.layers - borders[0] % 2  # a first-column brick counts half
+        return min(most, step**bricks)
 
     @property
     def _built(self) -> tuple[Program, Shapes]:
