@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -265,6 +266,9 @@ def test_bad_outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         write_atomically(tmp_path / "none" / "x.npz", lambda path: None)
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(OutputError, match="no permission in"):
+        require_new(tmp_path / "x.npz", force=False)
+    monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_flag=os.ST_RDONLY))
+    with pytest.raises(OutputError, match="cannot be written: Read-only file system: "):
         require_new(tmp_path / "x.npz", force=False)
 
 

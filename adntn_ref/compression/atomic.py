@@ -150,4 +150,12 @@ def require_new(path: str | os.PathLike[str], force: bool) -> None:
     if not folder.is_dir():
         raise OutputError(f"{target} cannot be written: there is no folder {folder}")
     if not os.access(folder, os.W_OK):
-        raise OutputError(f"{target} cannot be written: no permission in {folder}")
+        raise OutputError(f"{target} cannot be written: {_refusal(folder)}")
+
+
+def _refusal(folder: Path) -> str:
+    """Return why nothing can be written into a folder that ``os.access`` says is closed."""
+    with contextlib.suppress(OSError, AttributeError):  # no statvfs on Windows
+        if os.statvfs(folder).f_flag & os.ST_RDONLY:
+            return f"Read-only file system: {folder}"
+    return f"no permission in {folder}"
