@@ -2,6 +2,9 @@
 
 import json
 import math
+import runpy
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,6 +67,15 @@ def test_the_command_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert "rank" not in capsys.readouterr().out
     assert main([*wanted, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["rank_at_most"] == 4
+
+
+def test_the_table_of_ranks(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["ranks.py", "64"])
+    runpy.run_path(str(Path(__file__).parents[1] / "docs/examples/ranks.py"), run_name="__main__")
+    lines = {line[:32].strip(): line[32:].split() for line in capsys.readouterr().out.splitlines()}
+    assert lines["brick-wall, 1 layer, flat"][1] == "4"
+    assert lines["MPO, bond 2"][1] == "64"
+    assert float(lines["low rank, 1"][2]) == 1
 
 
 def test_modes_that_cross_the_border_are_not_bound_by_it() -> None:
