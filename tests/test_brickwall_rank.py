@@ -57,6 +57,8 @@ def test_activations_know_no_such_limit() -> None:
     net = ar.BrickWall((64, 64), layers=2)
     assert np.linalg.matrix_rank(net.generate(net.init(rng=5))) > 16
     assert net.rank_at_most == 64
+    assert ar.BrickWall((64, 64), layers=1, activation_every="column").rank_at_most == 64
+    assert ar.BrickWall((64, 64), layers=5_000, activation="identity").rank_at_most == 64
 
 
 def test_the_command_says_so(capsys: pytest.CaptureFixture[str]) -> None:

@@ -117,7 +117,7 @@ class BrickWall(ProgramNetwork):
             return most
         step = min(modes[borders[0] - 1 : borders[0] + 1])
         bricks = 2 * self.layers - borders[0] % 2  # a first-column brick counts half
-        return min(most, prod([step] * bricks))
+        return min(most, prod([step] * min(bricks, most.bit_length())))  # more factors of 2 are beyond ``most`` anyway
 
     @property
     def _built(self) -> tuple[Program, Shapes]:

@@ -17,7 +17,7 @@ Rank = tuple[int, float]
 
 
 def ranks(weight: np.ndarray) -> Rank:
-    """Return the numerical rank of a matrix and its effective rank."""
+    """Return the numerical rank of a matrix (rows, columns) and its effective rank."""
     singular = np.linalg.svd(weight, compute_uv=False)
     shares = singular[singular > 1e-10 * singular[0]] / singular.sum()
     return shares.size, float(np.exp(-(shares * np.log(shares)).sum()))
